@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public interface of the kernel-llm core: the one truth for C, cffi and MicroPython's ffi.
+//
+// Conventions of every function here are said once, in docs/abi.md. In short: the caller owns all
+// memory; pointers are not tested; results are KLLM_OK, a count, or a negative kllm_status; on
+// error outputs and state are unchanged; nothing allocates; no function keeps global state.
+#ifndef KLLM_H
+#define KLLM_H
+
+#include <stdint.h>
+
+#pragma GCC visibility push(default)
+
+/* ABI BEGIN */
+
+enum kllm_status {
+    KLLM_OK = 0,
+    KLLM_ERR_ABI = -1,         // header and library, or image and library, disagree
+    KLLM_ERR_RANGE = -2,       // an argument is outside its documented range
+    KLLM_ERR_SPACE = -3,       // the arena, context or output buffer is too small
+    KLLM_ERR_FORMAT = -4,      // bytes do not follow the format
+    KLLM_ERR_UNSUPPORTED = -5, // valid, but not implemented here
+};
+
+// Instruction sets a kernel variant may need; bits of a mask.
+enum kllm_cpu_bit {
+    KLLM_CPU_AVX2 = 1,       // AVX2, FMA, F16C
+    KLLM_CPU_AVX512VNNI = 2, // AVX-512 F, BW, DQ, VL, VNNI
+    KLLM_CPU_NEON = 16,      // armv8.0-a
+    KLLM_CPU_DOTPROD = 32,   // armv8.2-a SDOT
+    KLLM_CPU_I8MM = 64,      // armv8.6-a SMMLA
+};
+
+// Element types; the numbers are GGUF's own.
+enum kllm_dtype {
+    KLLM_F32 = 0,
+    KLLM_F16 = 1,
+    KLLM_Q4_0 = 2,
+    KLLM_Q4_1 = 3,
+    KLLM_Q8_0 = 8,
+    KLLM_NONE = 255, // no tensor here
+};
+
+enum kllm_limits {
+    KLLM_QK = 32,            // elements per quantised block
+    KLLM_GROUP = 16,         // rows packed together
+    KLLM_ALIGN = 64,         // alignment of arena regions and image sections, bytes
+    KLLM_MAX_LAYER = 512,
+    KLLM_MAX_EMBD = 65536,
+    KLLM_MAX_FF = 262144,
+    KLLM_MAX_HEAD = 1024,
+    KLLM_MAX_HEAD_DIM = 512,
+    KLLM_MAX_VOCAB = 1048576,
+    KLLM_MAX_CTX = 1048576,
+    KLLM_MAX_BATCH = 4096,   // tokens in one pass
+    KLLM_MAX_SLOT = 256,     // sequences
+    KLLM_MAX_THREAD = 64,
+};
+
+/// Returns the number both sides compare: a hash of this region of the header.
+uint32_t kllm_abi_version(void);
+
+/// Returns the kllm_cpu_bit mask of the running CPU; 0 if it is below the floor.
+uint32_t kllm_cpu(void);
+
+// ---------------------------------------------------------------------------------------- arena
+
+// A bump allocator over bytes the caller owns; offsets, no pointers.
+struct kllm_arena {
+    uint64_t n_bytes;    // capacity
+    uint64_t used_bytes; // next free offset
+    uint64_t peak_bytes; // high-water mark of used_bytes
+};
+
+/// Starts an empty arena of n_bytes.
+void kllm_arena_init(struct kllm_arena *arena, uint64_t n_bytes);
+
+/// Takes bytes (0 or more) at a multiple of align (a power of two, at most 4096).
+///
+/// Returns the offset, or KLLM_ERR_SPACE, or KLLM_ERR_RANGE for a bad align. O(1).
+int64_t kllm_arena_alloc(struct kllm_arena *arena, uint64_t n_bytes, uint64_t align);
+
+/// Returns a mark: the state to which kllm_arena_release goes back.
+uint64_t kllm_arena_mark(const struct kllm_arena *arena);
+
+/// Gives back everything taken since mark. KLLM_ERR_RANGE if mark lies past what is used.
+int32_t kllm_arena_release(struct kllm_arena *arena, uint64_t mark);
+
+/// Gives everything back; the high-water mark stays.
+void kllm_arena_reset(struct kllm_arena *arena);
+
+/// Takes and resets loops times, for benchmarks. Returns the last offset.
+int64_t kllm_arena_spin(struct kllm_arena *arena, uint64_t n_bytes, uint64_t align,
+                        uint32_t loops);
+
+// -------------------------------------------------------------------------------------- kernels
+
+/// Returns the number of kernel variants in this build.
+uint32_t kllm_kernel_count(void);
+
+/// Copies the name of variant idx ("matmul_f32_q4_0_q8_avx2") with its final NUL to out.
+///
+/// Returns the kllm_cpu_bit mask the variant needs, KLLM_ERR_RANGE if idx is past the end, or
+/// KLLM_ERR_SPACE if out_bytes is too small (64 is enough).
+int32_t kllm_kernel_name(uint32_t idx, uint8_t *out, uint32_t out_bytes);
+
+/// Runs kernel variant idx loops times on the caller's buffers, for tests and benchmarks.
+///
+/// What a, b, c, dims and scalars mean for each operation stands in docs/kernels.md. The buffers
+/// must have the sizes and alignments stated there; this function does not check them.
+///
+/// @retval KLLM_ERR_RANGE        idx past the end
+/// @retval KLLM_ERR_UNSUPPORTED  the running CPU lacks what the variant needs
+int32_t kllm_kernel_run(uint32_t idx, void *out, const void *a, const void *b, const void *c,
+                        const uint32_t *dims, const float *scalars, uint32_t loops);
+
+// ----------------------------------------------------------------------------------------- vocab
+
+// KLLM_VOCAB
+
+// ----------------------------------------------------------------------------------------- image
+
+enum kllm_image_const {
+    KLLM_IMAGE_MAGIC = 1296845899,  // "KLLM", little endian
+    KLLM_IMAGE_LAYOUT = 1,          // raised whenever the bytes of an image change meaning
+    KLLM_IMAGE_HEADER_BYTES = 256,  // sizeof(struct kllm_image)
+};
+
+enum kllm_arch {
+    KLLM_ARCH_LLAMA = 1, // rmsnorm, RoPE, SwiGLU, no biases
+    KLLM_ARCH_GPT2 = 2,  // layernorm, learned positions, GELU, biases
+};
+
+enum kllm_rope {
+    KLLM_ROPE_NONE = 0,
+    KLLM_ROPE_ADJACENT = 1, // pairs (2i, 2i+1)
+    KLLM_ROPE_HALF = 2,     // pairs (i, i + n_rot/2)
+};
+
+// Tensors of the whole model, then KLLM_T_LAYER_COUNT of them for each layer.
+enum kllm_tensor_slot {
+    KLLM_T_TOKEN_EMBD = 0, // [n_vocab][n_embd]
+    KLLM_T_POS_EMBD = 1,   // f32[n_ctx_train][n_embd], gpt2
+    KLLM_T_OUT_NORM = 2,   // f32[n_embd]
+    KLLM_T_OUT_NORM_BIAS = 3,
+    KLLM_T_OUTPUT = 4,     // [n_vocab][n_embd]; the same bytes as TOKEN_EMBD where tied
+    KLLM_T_ROPE = 5,       // f32[n_ctx_train][n_rot]: cos, sin of each pair
+    KLLM_T_MODEL_COUNT = 6,
+};
+
+enum kllm_layer_tensor_slot {
+    KLLM_T_ATTN_NORM = 0,
+    KLLM_T_ATTN_NORM_BIAS = 1,
+    KLLM_T_Q = 2,          // [n_head * head_dim][n_embd]
+    KLLM_T_Q_BIAS = 3,
+    KLLM_T_K = 4,          // [n_head_kv * head_dim][n_embd]
+    KLLM_T_K_BIAS = 5,
+    KLLM_T_V = 6,          // [n_head_kv * head_dim][n_embd]
+    KLLM_T_V_BIAS = 7,
+    KLLM_T_O = 8,          // [n_embd][n_head * head_dim]
+    KLLM_T_O_BIAS = 9,
+    KLLM_T_FFN_NORM = 10,
+    KLLM_T_FFN_NORM_BIAS = 11,
+    KLLM_T_GATE = 12,      // [n_ff][n_embd], llama
+    KLLM_T_UP = 13,        // [n_ff][n_embd]
+    KLLM_T_UP_BIAS = 14,
+    KLLM_T_DOWN = 15,      // [n_embd][n_ff]
+    KLLM_T_DOWN_BIAS = 16,
+    KLLM_T_LAYER_COUNT = 17,
+};
+
+// One entry of an image's tensor table. Weights lie in the layout of docs/image.md: rows of f32
+// and f16 end to end; quantised rows in groups of KLLM_GROUP, interleaved in 4-byte chunks.
+struct kllm_tensor {
+    uint64_t off;     // from the start of the image, a multiple of KLLM_ALIGN; 0 if absent
+    uint64_t n_bytes; // 0 if absent
+    uint32_t dtype;   // kllm_dtype
+    uint32_t rows;
+    uint32_t cols;
+    uint32_t reserved; // 0
+};
+
+// The first bytes of an image.
+struct kllm_image {
+    uint32_t magic;        // KLLM_IMAGE_MAGIC
+    uint32_t layout;       // KLLM_IMAGE_LAYOUT
+    uint64_t n_bytes;      // of the whole image
+    uint8_t model_hash[32]; // SHA-256 of the GGUF file it was packed from
+    uint32_t table_crc;    // CRC-32 of the tensor table and the vocab section
+    uint32_t weights_crc;  // CRC-32 of bytes [weights_off, n_bytes)
+    uint64_t tensors_off;  // struct kllm_tensor[n_tensors]
+    uint64_t vocab_off;    // struct kllm_vocab and its tables
+    uint64_t vocab_bytes;
+    uint64_t weights_off;  // everything from here on is weights
+    uint32_t n_tensors;    // KLLM_T_MODEL_COUNT + n_layer * KLLM_T_LAYER_COUNT
+    uint32_t arch;         // kllm_arch
+    uint32_t n_layer;
+    uint32_t n_embd;       // a multiple of KLLM_QK
+    uint32_t n_head;
+    uint32_t n_head_kv;    // divides n_head
+    uint32_t head_dim;     // a multiple of KLLM_QK
+    uint32_t n_rot;        // rotated elements of a head; even, at most head_dim
+    uint32_t n_ff;         // a multiple of KLLM_QK
+    uint32_t n_vocab;
+    uint32_t n_ctx_train;  // longest context: rows of the RoPE or position table
+    uint32_t rope;         // kllm_rope
+    float norm_eps;
+    float attn_scale;      // 1 / sqrt(head_dim)
+    uint8_t reserved[96];  // 0
+    uint32_t header_crc;   // CRC-32 of all bytes of this header before this field
+    uint32_t reserved2;    // 0
+};
+
+/// Checks the structure of an image: every count, offset, size and range, the two small checksums,
+/// and the vocabulary tables. Reads header and tables, not the weights: microseconds.
+///
+/// @param image    n_bytes bytes, 64-byte aligned
+/// @param n_bytes  bytes that may be read; any number
+///
+/// @retval KLLM_ERR_ABI          another layout version: pack again
+/// @retval KLLM_ERR_FORMAT       anything inconsistent
+/// @retval KLLM_ERR_UNSUPPORTED  a byte order or an architecture this build does not know
+/// bad_off receives the byte offset of the first field found wrong, untouched on KLLM_OK.
+int32_t kllm_image_check(const void *image, uint64_t n_bytes, uint64_t *bad_off);
+
+/// Checks the checksum of the weights of an image that kllm_image_check accepted.
+///
+/// @retval KLLM_ERR_FORMAT  the weights are damaged
+int32_t kllm_image_check_weights(const void *image);
+
+/// Returns the bytes that a tensor of this type and shape takes in an image, 0 if it cannot exist
+/// (unknown type, cols not whole blocks of a quantised type, or a size that does not fit).
+uint64_t kllm_tensor_bytes(uint32_t dtype, uint32_t rows, uint32_t cols);
+
+/// Continues a CRC-32 (IEEE 802.3, as in zlib) over n_bytes; start with crc 0.
+uint32_t kllm_crc32(uint32_t crc, const void *bytes, uint64_t n_bytes);
+
+// ---------------------------------------------------------------------------------------- engine
+
+// What a caller fixes when opening a model.
+struct kllm_config {
+    uint32_t n_ctx;     // positions per sequence, 1 .. n_ctx_train
+    uint32_t n_batch;   // tokens in one pass, 1 .. KLLM_MAX_BATCH
+    uint32_t n_slot;    // sequences held at once, 1 .. KLLM_MAX_SLOT
+    uint32_t n_logits;  // rows of logits kept, n_slot or more
+    uint32_t n_thread;  // 1 .. KLLM_MAX_THREAD
+    uint32_t kv_dtype;  // KLLM_F32, KLLM_F16 or KLLM_Q8_0
+    uint32_t cpu;       // kllm_cpu_bit mask to use at most; the running CPU limits it further
+    uint32_t reserved;  // 0
+};
+
+// Regions of the arena, in the order they lie.
+enum kllm_region_idx {
+    KLLM_R_CTX = 0,      // struct kllm_ctx
+    KLLM_R_SLOT = 1,     // u32[n_slot] positions filled
+    KLLM_R_HISTORY = 2,  // u32[n_slot][n_ctx] token ids
+    KLLM_R_KV = 3,       // [n_slot][n_layer] keys, then values; layout in docs/design.md
+    KLLM_R_X = 4,        // f32[n_batch][n_embd] residual stream
+    KLLM_R_NORM = 5,     // f32[n_batch][n_embd]
+    KLLM_R_QKV = 6,      // f32[n_batch][(n_head + 2 n_head_kv) * head_dim]
+    KLLM_R_ATTN = 7,     // f32[n_batch][n_head * head_dim]
+    KLLM_R_FFN = 8,      // f32[n_batch][2 * n_ff]
+    KLLM_R_ACT = 9,      // quantised activations of n_batch rows of the widest matrix
+    KLLM_R_SCORE = 10,   // per thread, work space of attention
+    KLLM_R_LOGITS = 11,  // f32[n_logits][n_vocab]
+    KLLM_R_SAMPLE = 12,  // u32[n_vocab] work space of the sampler
+    KLLM_R_COUNT = 13,
+};
+
+struct kllm_region {
+    uint64_t off;     // from the start of the arena
+    uint64_t n_bytes;
+};
+
+// The memory plan: every region of the arena and its size.
+struct kllm_plan {
+    uint64_t n_bytes; // of the whole arena
+    struct kllm_region region[13];
+};
+
+/// Plans the arena for an image and a configuration.
+///
+/// Reads only the header (struct kllm_image) of the image.
+/// @retval KLLM_ERR_RANGE  a field of config is outside its range for this image
+/// @retval KLLM_ERR_SPACE  the sizes do not fit 63 bits
+int32_t kllm_plan(struct kllm_plan *plan, const void *image, const struct kllm_config *config);
+
+/// Opens a model in an arena: checks the image, plans, and writes the context.
+///
+/// @param[out] arena   n_bytes bytes, 64-byte aligned; used by this context alone from now on
+/// @param      image   image_bytes bytes, 64-byte aligned; must outlive the context, unchanged
+/// @retval KLLM_ERR_SPACE  n_bytes is less than the plan asks for; the arena is untouched
+/// Other errors: those of kllm_image_check and kllm_plan.
+int32_t kllm_open(void *arena, uint64_t n_bytes, const void *image, uint64_t image_bytes,
+                  const struct kllm_config *config);
+
+enum kllm_logits {
+    KLLM_LOGITS_NONE = 0,
+    KLLM_LOGITS_LAST = 1, // after the last token of each sequence of the call, in row slot
+    KLLM_LOGITS_ALL = 2,  // after every token, token i of the call in row i
+};
+
+/// Runs n_token tokens through the model and appends them to their sequences.
+///
+/// Token i is appended to sequence slots[i] at that sequence's next position. Any mix is allowed:
+/// a whole prompt, one token, or tokens of several sequences. Calls longer than n_batch are run in
+/// passes of n_batch. The logits of a token depend on its own sequence alone, to the bit.
+///
+/// @param tokens  u32[n_token], each below n_vocab
+/// @param slots   u32[n_token], each below n_slot
+/// @param logits  kllm_logits
+/// @retval KLLM_ERR_RANGE  a token or slot out of range, n_token 0, or ALL with more tokens than
+///                         logits rows
+/// @retval KLLM_ERR_SPACE  a sequence would grow past n_ctx
+/// Allocates nothing. On error nothing has changed.
+int32_t kllm_eval(void *arena, const void *image, const uint32_t *tokens, const uint32_t *slots,
+                  uint32_t n_token, uint32_t logits);
+
+/// Cuts sequence slot back to its first n_token tokens (0 empties it).
+///
+/// @retval KLLM_ERR_RANGE  no such slot, or it holds fewer tokens
+int32_t kllm_slot_cut(void *arena, uint32_t slot, uint32_t n_token);
+
+/// Returns the number of tokens sequence slot holds, or KLLM_ERR_RANGE.
+int32_t kllm_slot_length(const void *arena, uint32_t slot);
+
+/// Returns the offset of a region in the arena, -1 if idx is out of range.
+int64_t kllm_region_off(const void *arena, uint32_t idx);
+
+// How the next token is chosen; the state of the generator is part of it.
+struct kllm_sampler {
+    float temperature;       // 0 chooses the most likely token
+    float top_p;             // 1 keeps all
+    float min_p;             // 0 keeps all
+    float repeat_penalty;    // 1 leaves logits alone
+    uint32_t top_k;          // 0 keeps all
+    uint32_t repeat_last_n;  // tokens of the sequence that are penalised
+    uint64_t rng_state;      // SplitMix64; set it to the seed
+};
+
+/// Chooses a token from a row of logits; docs/design.md states the exact steps.
+///
+/// @param row   of the logits region
+/// @param slot  the sequence whose recent tokens are penalised
+/// Returns the token id, KLLM_ERR_RANGE for a parameter outside its range, or KLLM_ERR_FORMAT if
+/// a logit is not finite. Advances rng_state by one draw where temperature is above 0.
+int32_t kllm_sample(void *arena, const void *image, uint32_t row, uint32_t slot,
+                    struct kllm_sampler *sampler);
+
+/// Writes -ln p(token) under row of the logits as one float to nll, and the most likely token to
+/// top1.
+///
+/// @retval KLLM_ERR_RANGE  row or token out of range
+int32_t kllm_score(const void *arena, const void *image, uint32_t row, uint32_t token, float *nll,
+                   uint32_t *top1);
+
+/// Starts n_thread - 1 helper threads for an open context; they sleep until a call of kllm_eval.
+///
+/// @param team  team_bytes bytes the caller keeps until kllm_team_stop, 64-byte aligned
+/// @retval KLLM_ERR_UNSUPPORTED  this build has no threads (only where n_thread > 1)
+/// @retval KLLM_ERR_SPACE        the system refuses another thread
+int32_t kllm_team_start(void *arena);
+
+/// Ends the helper threads. Safe to call when none run.
+void kllm_team_stop(void *arena);
+
+/* ABI END */
+
+#pragma GCC visibility pop
+
+#endif
