@@ -186,8 +186,8 @@ struct kllm_image {
     uint32_t layout;       // KLLM_IMAGE_LAYOUT
     uint64_t n_bytes;      // of the whole image
     uint8_t model_hash[32]; // SHA-256 of the GGUF file it was packed from
-    uint32_t table_crc;    // CRC-32 of the tensor table and the vocab section
-    uint32_t weights_crc;  // CRC-32 of bytes [weights_off, n_bytes)
+    uint32_t table_crc;    // CRC-32 of the tensor table
+    uint32_t body_crc;     // CRC-32 of bytes [vocab_off, n_bytes)
     uint64_t tensors_off;  // struct kllm_tensor[n_tensors]
     uint64_t vocab_off;    // struct kllm_vocab and its tables
     uint64_t vocab_bytes;
@@ -206,13 +206,13 @@ struct kllm_image {
     uint32_t rope;         // kllm_rope
     float norm_eps;
     float attn_scale;      // 1 / sqrt(head_dim)
-    uint8_t reserved[96];  // 0
+    uint8_t reserved[104];  // 0
     uint32_t header_crc;   // CRC-32 of all bytes of this header before this field
     uint32_t reserved2;    // 0
 };
 
-/// Checks the structure of an image: every count, offset, size and range, the two small checksums,
-/// and the vocabulary tables. Reads header and tables, not the weights: microseconds.
+/// Checks the structure of an image: every count, offset, size and range, the checksums of header
+/// and tensor table, and the vocabulary tables. Does not read the weights: microseconds.
 ///
 /// @param image    n_bytes bytes, 64-byte aligned
 /// @param n_bytes  bytes that may be read; any number
@@ -223,10 +223,10 @@ struct kllm_image {
 /// bad_off receives the byte offset of the first field found wrong, untouched on KLLM_OK.
 int32_t kllm_image_check(const void *image, uint64_t n_bytes, uint64_t *bad_off);
 
-/// Checks the checksum of the weights of an image that kllm_image_check accepted.
+/// Checks the checksum of vocabulary and weights of an image that kllm_image_check accepted.
 ///
-/// @retval KLLM_ERR_FORMAT  the weights are damaged
-int32_t kllm_image_check_weights(const void *image);
+/// @retval KLLM_ERR_FORMAT  the bytes are damaged
+int32_t kllm_image_check_body(const void *image);
 
 /// Returns the bytes that a tensor of this type and shape takes in an image, 0 if it cannot exist
 /// (unknown type, cols not whole blocks of a quantised type, or a size that does not fit).
@@ -255,16 +255,17 @@ enum kllm_region_idx {
     KLLM_R_SLOT = 1,     // u32[n_slot] positions filled
     KLLM_R_HISTORY = 2,  // u32[n_slot][n_ctx] token ids
     KLLM_R_KV = 3,       // [n_slot][n_layer] keys, then values; layout in docs/design.md
-    KLLM_R_X = 4,        // f32[n_batch][n_embd] residual stream
-    KLLM_R_NORM = 5,     // f32[n_batch][n_embd]
-    KLLM_R_QKV = 6,      // f32[n_batch][(n_head + 2 n_head_kv) * head_dim]
-    KLLM_R_ATTN = 7,     // f32[n_batch][n_head * head_dim]
-    KLLM_R_FFN = 8,      // f32[n_batch][2 * n_ff]
-    KLLM_R_ACT = 9,      // quantised activations of n_batch rows of the widest matrix
-    KLLM_R_SCORE = 10,   // per thread, work space of attention
-    KLLM_R_LOGITS = 11,  // f32[n_logits][n_vocab]
-    KLLM_R_SAMPLE = 12,  // u32[n_vocab] work space of the sampler
-    KLLM_R_COUNT = 13,
+    KLLM_R_BATCH = 4,    // u32[n_batch][4] token, slot, position, logits row of a pass
+    KLLM_R_X = 5,        // f32[n_batch][n_embd] residual stream
+    KLLM_R_NORM = 6,     // f32[max(n_batch, n_thread)][n_embd]
+    KLLM_R_QKV = 7,      // f32[n_batch][(n_head + 2 n_head_kv) * head_dim]
+    KLLM_R_ATTN = 8,     // f32[n_batch][n_head * head_dim]
+    KLLM_R_FFN = 9,      // f32[n_batch][2 * n_ff]
+    KLLM_R_ACT = 10,     // quantised activations, max(n_batch, n_thread) rows of the widest input
+    KLLM_R_WORK = 11,    // per thread, work space of attention
+    KLLM_R_LOGITS = 12,  // f32[n_logits][n_vocab]
+    KLLM_R_SAMPLE = 13,  // {f32, u32}[n_vocab] work space of the sampler
+    KLLM_R_COUNT = 14,
 };
 
 struct kllm_region {
@@ -275,7 +276,7 @@ struct kllm_region {
 // The memory plan: every region of the arena and its size.
 struct kllm_plan {
     uint64_t n_bytes; // of the whole arena
-    struct kllm_region region[13];
+    struct kllm_region region[KLLM_R_COUNT];
 };
 
 /// Plans the arena for an image and a configuration.
@@ -356,7 +357,6 @@ int32_t kllm_score(const void *arena, const void *image, uint32_t row, uint32_t 
 
 /// Starts n_thread - 1 helper threads for an open context; they sleep until a call of kllm_eval.
 ///
-/// @param team  team_bytes bytes the caller keeps until kllm_team_stop, 64-byte aligned
 /// @retval KLLM_ERR_UNSUPPORTED  this build has no threads (only where n_thread > 1)
 /// @retval KLLM_ERR_SPACE        the system refuses another thread
 int32_t kllm_team_start(void *arena);

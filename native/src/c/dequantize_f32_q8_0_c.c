@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "../f16.h"
+#include "../kernels.h"
+#include "../layout.h"
+
+void kllm_dequantize_f32_q8_0_c(float *y, const void *w, uint32_t row, uint32_t cols) {
+    uint32_t n_block = cols / KLLM_QK;
+    uint32_t r = row % KLLM_GROUP;
+    const uint8_t *group = (const uint8_t *)w + row / KLLM_GROUP * group_bytes_q8_0(cols);
+    const uint16_t *scale = (const uint16_t *)(const void *)(group + n_block * KLLM_Q8_BLOCK);
+    for (uint32_t b = 0; b < n_block; b++) {
+        float d = f32_of_f16(scale[b * KLLM_GROUP + r]);
+        for (uint32_t k = 0; k < KLLM_QK; k++) {
+            const uint8_t *quant = group + b * KLLM_Q8_BLOCK + k / 4 * KLLM_CHUNK + r * 4 + k % 4;
+            y[b * KLLM_QK + k] = (float)*(const int8_t *)quant * d;
+        }
+    }
+}

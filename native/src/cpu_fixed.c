@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// CPU features of a bare-metal build: those it was compiled for.
+#include "base.h"
+
+uint32_t kllm_cpu(void) {
+#if defined(__ARM_FEATURE_DOTPROD)
+    return KLLM_CPU_NEON | KLLM_CPU_DOTPROD;
+#else
+    return KLLM_CPU_NEON;
+#endif
+}
