@@ -1,0 +1,39 @@
+# The one entry point: `make help` lists the verbs.
+PY := .venv/bin/python
+NATIVE := $(shell find native -name '*.[ch]' -o -name '*.def' -o -path 'native/*.py')
+
+.PHONY: all help bench test lint format abi clean
+
+all: build/ready ## set up .venv, build the core and the extension
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.venv/ready: pyproject.toml setup.py setup.sh
+	@./setup.sh
+	@touch $@
+
+build/ready: .venv/ready $(NATIVE)
+	@$(PY) native/build.py extension
+	@touch $@
+
+bench: all ## set up, then the benchmark suite
+	$(PY) -m benches.suite --simd
+
+test: all ## set up, then every test
+	$(PY) -m pytest
+
+lint: all ## style, names, generated files, the header alone
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) native/build.py abi --check
+
+format: all ## apply the style
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+abi: .venv/ready ## regenerate kernel_llm/_abi.py from kllm.h
+	$(PY) native/build.py abi
+
+clean: ## remove what was built
+	rm -rf build kernel_llm/_kllm.abi3.so
