@@ -1,4 +1,11 @@
-"""The core under CPython: `lib` holds the functions of kllm.h, `ffi` makes buffers for them."""
+"""
+The core under CPython: the functions of kllm.h by their own names, and memory for them.
+
+A pointer is a cffi `char *`: adding an offset to it gives the next pointer.
+"""
+
+import mmap
+import os
 
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
@@ -16,3 +23,46 @@ if lib.kllm_abi_version() != _abi.ABI_VERSION:
         f"kernel_llm/_kllm is of version {lib.kllm_abi_version():08x}, "
         f"_abi.py of {_abi.ABI_VERSION:08x}; build again",
     )
+
+for _name, _result, _arguments in _abi.FUNCTIONS:
+    globals()[_name] = getattr(lib, _name)
+
+
+def pointer(buffer):
+    """Returns the pointer to a buffer's bytes; the buffer must outlive its use."""
+    return ffi.from_buffer("char[]", buffer, require_writable=False)
+
+
+def view(address, n_bytes):
+    """Returns n_bytes at a pointer as a writable buffer, without a copy."""
+    return ffi.buffer(address, n_bytes)
+
+
+class Memory:
+    """
+    A mapping of whole pages, so aligned to 4096 bytes: a file, or zeros.
+
+    address: the pointer to its first byte.
+    n_bytes: its size.
+    """
+
+    def __init__(self, n_bytes=0, path=None):
+        if path is None:
+            # Pages come into being when they are first touched.
+            self._map = mmap.mmap(-1, max(1, n_bytes))
+        else:
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                self._map = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+            finally:
+                os.close(fd)
+        self.n_bytes = len(self._map) if path is not None else n_bytes
+        self._bytes = ffi.from_buffer("char[]", self._map, require_writable=False)
+        self.address = ffi.cast("char *", self._bytes)
+
+    def close(self):
+        """Unmaps it; every pointer into it is void afterwards."""
+        if self._map is not None:
+            ffi.release(self._bytes)
+            self._map.close()
+            self._map = self.address = None

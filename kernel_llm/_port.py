@@ -1,5 +1,6 @@
 """What differs between CPython and MicroPython, and nothing else."""
 
+import os
 import sys
 import time
 
@@ -18,3 +19,10 @@ else:
 
     def ticks_us():
         return time.perf_counter_ns() // 1000
+
+
+def cpu_count():
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return 1

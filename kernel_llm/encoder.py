@@ -1,0 +1,76 @@
+"""The tokenizer of an open model: the C encoder over the vocabulary tables of its image."""
+
+import struct
+from array import array
+
+from kernel_llm import _abi
+from kernel_llm import _native as native
+from kernel_llm.errors import KllmError
+
+_FIELDS = _abi.KLLM_VOCAB[1]
+
+
+class Encoder:
+    """
+    Text to token ids and back.
+
+    vocab: pointer to a vocab section that kllm_vocab_check has accepted.
+    """
+
+    def __init__(self, vocab):
+        self._vocab = vocab
+        self._work = bytearray(_abi.KLLM_ENCODE_WORK_BYTES)
+        self._n_out = array("Q", [0])
+
+    def special(self, name):
+        """Returns the id of a special token, "bos", "eos", "eot" …, or -1."""
+        off, kind = _FIELDS[name]
+        id = struct.unpack(kind, bytes(native.view(self._vocab + off, 4)))[0]
+        return -1 if id == 0xFFFFFFFF else id
+
+    def encode(self, text, special=False, affix=True):
+        """
+        Returns the token ids of a text.
+
+        text: str or bytes; invalid UTF-8 is encoded byte by byte.
+        special: parse control tokens such as "<|im_start|>"; without it they are plain text.
+        affix: put bos before and eos behind where the vocabulary asks for them.
+        """
+        if isinstance(text, str):
+            text = text.encode("utf-8", "surrogateescape") if text else b""
+        flags = _abi.KLLM_ENCODE_SPECIAL * special + _abi.KLLM_ENCODE_AFFIX * affix
+        ids = array("I", bytes(4 * (len(text) + 8)))
+        if self._encode_into(text, flags, ids) == _abi.KLLM_ERR_SPACE:
+            ids = array("I", bytes(4 * self._n_out[0]))
+            self._encode_into(text, flags, ids)
+        return list(ids[: self._n_out[0]])
+
+    def _encode_into(self, text, flags, ids):
+        return native.kllm_encode(
+            self._vocab, native.pointer(self._work), native.pointer(text), len(text), flags,
+            native.pointer(ids), len(ids), native.pointer(self._n_out))  # fmt: skip
+
+    def decode_bytes(self, ids, special=False, start=False):
+        """
+        Returns the bytes of token ids.
+
+        special: write control tokens out; without it they give nothing.
+        start: the ids begin a text, so the space that encoding puts before it is taken off.
+        Raises KllmError(RANGE) if an id is not in the vocabulary.
+        """
+        flags = _abi.KLLM_DECODE_SPECIAL * special + _abi.KLLM_DECODE_START * start
+        ids = array("I", ids)
+        text = bytearray(16 * len(ids) + 16)
+        for _ in range(2):
+            status = native.kllm_decode(
+                self._vocab, native.pointer(ids), len(ids), flags, native.pointer(text), len(text),
+                native.pointer(self._n_out))  # fmt: skip
+            if status == _abi.KLLM_ERR_SPACE:
+                text = bytearray(self._n_out[0])
+        if status != 0:
+            raise KllmError(status, "a token id is past the end of the vocabulary")
+        return bytes(text[: self._n_out[0]])
+
+    def decode(self, ids, special=False, start=True):
+        """Returns the text of token ids; bytes that are no UTF-8 become U+FFFD."""
+        return self.decode_bytes(ids, special, start).decode("utf-8", "replace")

@@ -1,0 +1,90 @@
+"""Reads a packed model image: header, tensor table, and the check before it is trusted."""
+
+import struct
+
+from kernel_llm import _abi
+from kernel_llm import _native as native
+from kernel_llm.errors import KllmError
+
+_HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
+_TENSOR_BYTES, _TENSOR_FIELDS = _abi.KLLM_TENSOR
+
+DTYPE_NAMES = {
+    _abi.KLLM_F32: "f32",
+    _abi.KLLM_F16: "f16",
+    _abi.KLLM_Q4_0: "q4_0",
+    _abi.KLLM_Q4_1: "q4_1",
+    _abi.KLLM_Q8_0: "q8_0",
+}
+
+MODEL_TENSORS = ("token_embd", "pos_embd", "output_norm", "output_norm.bias", "output", "rope")
+LAYER_TENSORS = (
+    "attn_norm", "attn_norm.bias", "attn_q", "attn_q.bias", "attn_k", "attn_k.bias",
+    "attn_v", "attn_v.bias", "attn_output", "attn_output.bias", "ffn_norm", "ffn_norm.bias",
+    "ffn_gate", "ffn_up", "ffn_up.bias", "ffn_down", "ffn_down.bias",
+)  # fmt: skip
+
+
+class Image:
+    """
+    A mapped and checked image.
+
+    path: the .kllm file; it stays mapped until `close`.
+    memory: a native.Memory that already holds the image, instead of a path.
+
+    Raises KllmError(FORMAT) naming the byte offset of what is wrong, KllmError(ABI) for an image
+    of another layout version, OSError if the file cannot be read.
+    """
+
+    def __init__(self, path, memory=None):
+        self.path = path
+        self._memory = memory or native.Memory(path=path)
+        self.address = self._memory.address
+        self.n_bytes = self._memory.n_bytes
+        bad_off = bytearray(8)
+        status = native.kllm_image_check(self.address, self.n_bytes, native.pointer(bad_off))
+        if status != 0:
+            self.close()
+            where = "%s at byte %d" % (path, struct.unpack("<Q", bad_off)[0])
+            if status == _abi.KLLM_ERR_ABI:
+                where = "%s is of another layout version; pack it again from its GGUF" % path
+            raise KllmError(status, where)
+
+    def __getattr__(self, name):
+        """Reads a field of struct kllm_image by its name; set-up only, it allocates."""
+        if name not in _FIELDS:
+            raise AttributeError(name)
+        off, kind = _FIELDS[name]
+        if isinstance(kind, int):
+            return bytes(native.view(self.address + off, kind))
+        return struct.unpack(kind, native.view(self.address + off, struct.calcsize(kind)))[0]
+
+    def tensors(self):
+        """Yields (name, dtype, rows, cols, offset, bytes) of every tensor that is there."""
+        for i in range(self.n_tensors):
+            entry = native.view(self.address + self.tensors_off + i * _TENSOR_BYTES, _TENSOR_BYTES)
+            off, n_bytes, dtype, rows, cols = struct.unpack("<QQIII", bytes(entry)[:28])
+            if dtype == _abi.KLLM_NONE:
+                continue
+            layer, slot = divmod(i - _abi.KLLM_T_MODEL_COUNT, _abi.KLLM_T_LAYER_COUNT)
+            if i < _abi.KLLM_T_MODEL_COUNT:
+                name = MODEL_TENSORS[i]
+            else:
+                name = "blk.%d.%s" % (layer, LAYER_TENSORS[slot])
+            yield name, DTYPE_NAMES[dtype], rows, cols, off, n_bytes
+
+    def check_body(self):
+        """Reads the whole image and compares its checksum; raises KllmError(FORMAT)."""
+        status = native.kllm_image_check_body(self.address)
+        if status != 0:
+            raise KllmError(status, "%s: vocabulary or weights are damaged" % self.path)
+
+    def close(self):
+        """Unmaps the image."""
+        self._memory.close()
+
+
+def is_image(path):
+    """Says whether a file starts like a packed image."""
+    with open(path, "rb") as file:
+        return file.read(4) == struct.pack("<I", _abi.KLLM_IMAGE_MAGIC)

@@ -1,0 +1,222 @@
+"""An open model: tokens in, logits and text out."""
+
+import struct
+from array import array
+
+from arena.plan import Plan, config_bytes
+from kernel_llm import _abi
+from kernel_llm import _native as native
+from kernel_llm._port import cpu_count
+from kernel_llm.encoder import Encoder
+from kernel_llm.errors import KllmError
+from kernel_llm.image import Image
+from tokenizer import StreamDecoder
+
+N_CTX_DEFAULT = 2048
+ANY_CPU = 0xFFFFFFFF
+
+
+class Model:
+    """
+    A model in its arena. Allocates nothing of its own from the first token on.
+
+    image: an Image; it is closed with the model.
+    n_ctx: positions of each sequence; the model's own context, at most 2048, by default.
+    threads: how many compute; all cores by default.
+    kv: how keys and values are kept: "f32", "f16" or "q8_0".
+    n_batch: tokens in one pass; longer prompts run in several. n_seq: sequences held at once.
+    n_logits: rows of logits kept, for `eval` of several tokens with all their logits.
+    cpu: mask of the instruction sets that may be used (KLLM_CPU_*).
+
+    `plan` is the memory plan, `encoder` the tokenizer, `n_vocab`, `n_ctx`, `n_seq` the sizes.
+    Raises KllmError if the numbers do not fit the model.
+    """
+
+    def __init__(self, image, n_ctx=None, threads=None, kv="f16", n_batch=64, n_seq=1,
+                 n_logits=0, cpu=ANY_CPU):  # fmt: skip
+        self.image = image
+        self.n_vocab = image.n_vocab
+        self.n_ctx = n_ctx or min(image.n_ctx_train, N_CTX_DEFAULT)
+        self.n_seq = n_seq
+        self.n_batch = n_batch
+        self.threads = threads or cpu_count()
+        config = config_bytes(self.n_ctx, n_batch, n_seq, n_logits, self.threads, kv, cpu)
+        if self.n_ctx > image.n_ctx_train:
+            raise KllmError(
+                _abi.KLLM_ERR_RANGE,
+                "context of %d is longer than the model's %d" % (self.n_ctx, image.n_ctx_train),
+            )
+        self.plan = Plan(image.address, config)
+        self._memory = native.Memory(self.plan.n_bytes)
+        self._arena = self._memory.address
+        self._image = image.address
+        self._check(native.kllm_open(self._arena, self.plan.n_bytes, self._image, image.n_bytes,
+                                     native.pointer(config)))  # fmt: skip
+        self._check(native.kllm_team_start(self._arena))
+        self.encoder = Encoder(image.address + image.vocab_off)
+        self._token = array("I", [0])
+        self._slot = array("I", [0])
+        self._token_address = native.pointer(self._token)
+        self._slot_address = native.pointer(self._slot)
+        logits = self._arena + native.kllm_region_off(self._arena, _abi.KLLM_R_LOGITS)
+        self._logits = [
+            native.view(logits + 4 * self.n_vocab * row, 4 * self.n_vocab)
+            for row in range(max(n_seq, n_logits))
+        ]
+        self._stops = [i for i in map(self.encoder.special, ("eos", "eot")) if i >= 0]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Ends the threads and unmaps arena and image. May be called again."""
+        if self._memory is not None:
+            native.kllm_team_stop(self._arena)
+            self._logits = []
+            self._memory.close()
+            self._memory = None
+            self.image.close()
+
+    def _check(self, status, where=""):
+        if status < 0:
+            raise KllmError(status, where or "the core refused the call")
+
+    def encode(self, text, special=False, affix=True):
+        """Returns the token ids of a text; see Encoder.encode."""
+        return self.encoder.encode(text, special, affix)
+
+    def decode(self, ids, special=False):
+        """Returns the text of token ids; see Encoder.decode."""
+        return self.encoder.decode(ids, special)
+
+    def length(self, seq=0):
+        """Returns how many tokens a sequence holds."""
+        return native.kllm_slot_length(self._arena, seq)
+
+    def reset(self, seq=0, keep=0):
+        """Cuts a sequence back to its first `keep` tokens."""
+        self._check(native.kllm_slot_cut(self._arena, seq, keep), "no sequence %d of %d tokens"
+                    % (seq, keep))  # fmt: skip
+
+    def eval(self, tokens, seqs, logits=_abi.KLLM_LOGITS_LAST):
+        """
+        Appends tokens to sequences: token i to sequence seqs[i].
+
+        logits: KLLM_LOGITS_NONE, _LAST (after the last token of each sequence, row = sequence)
+        or _ALL (after every token, row = its index here).
+        Raises KllmError: RANGE for an id or sequence that does not exist, SPACE for a full
+        context. Nothing has changed then.
+        """
+        tokens, seqs = array("I", tokens), array("I", seqs)
+        status = native.kllm_eval(self._arena, self._image, native.pointer(tokens),
+                                  native.pointer(seqs), len(tokens), logits)  # fmt: skip
+        if status == _abi.KLLM_ERR_SPACE:
+            raise KllmError(status, "%d tokens more do not fit a context of %d"
+                            % (len(tokens), self.n_ctx))  # fmt: skip
+        self._check(status, "a token id or sequence is out of range, or too many logits rows")
+
+    def prefill(self, tokens, seq=0):
+        """Appends tokens to one sequence; its logits are then those after the last."""
+        self.eval(tokens, array("I", [seq] * len(tokens)))
+
+    def step(self, token, seq=0):
+        """
+        Appends one token to a sequence and computes its logits.
+
+        Returns 0, or a negative KLLM_ERR code. Allocates nothing.
+        """
+        self._token[0] = token
+        self._slot[0] = seq
+        return native.kllm_eval(self._arena, self._image, self._token_address,
+                                self._slot_address, 1, 1)  # fmt: skip
+
+    def logits(self, row=0):
+        """Returns the logits of a row as a buffer of n_vocab floats, valid until `close`."""
+        return self._logits[row]
+
+    def score(self, token, row=0):
+        """Returns (-ln p(token), most likely token) under a row of logits."""
+        out = array("f", [0.0])
+        top1 = array("I", [0])
+        self._check(native.kllm_score(self._arena, self._image, row, token, native.pointer(out),
+                                      native.pointer(top1)), "no such row or token")  # fmt: skip
+        return out[0], top1[0]
+
+    def sample(self, sampler, seq=0):
+        """Returns the next token of a sequence, chosen by a Sampler, or a negative code."""
+        return native.kllm_sample(self._arena, self._image, seq, seq, sampler.address)
+
+    def is_stop(self, token):
+        """Says whether a token ends a text or a turn."""
+        return token in self._stops
+
+    def generate_ids(self, n_token, sampler, seq=0):
+        """
+        Yields up to n_token ids that continue a sequence whose logits are in place.
+
+        Ends before a stop token, and when the context is full.
+        Raises KllmError(FORMAT) if the logits are not finite.
+        """
+        for _ in range(n_token):
+            token = self.sample(sampler, seq)
+            self._check(token, "the model's logits are not finite")
+            if self.is_stop(token):
+                return
+            yield token
+            status = self.step(token, seq)
+            if status == _abi.KLLM_ERR_SPACE:
+                return
+            self._check(status)
+
+    def generate(self, prompt, n_token=256, sampler=None, seq=0, special=False):
+        """
+        Yields the text that continues a prompt, piece by piece, never half a character.
+
+        prompt: str, or a list of token ids. sampler: greedy by default.
+        special: parse control tokens in the prompt.
+        Raises KllmError(SPACE) if the prompt does not fit the context.
+        """
+        tokens = self.encode(prompt, special) if isinstance(prompt, (str, bytes)) else prompt
+        if not tokens:
+            raise KllmError(_abi.KLLM_ERR_RANGE, "the prompt is empty")
+        self.prefill(tokens, seq)
+        decoder = StreamDecoder()
+        for token in self.generate_ids(n_token, sampler or Sampler(), seq):
+            piece = decoder.push(self.encoder.decode_bytes([token]))
+            if piece:
+                yield piece
+        piece = decoder.finish()
+        if piece:
+            yield piece
+
+
+class Sampler:
+    """
+    How the next token is chosen, and the state of its generator (SplitMix64).
+
+    temperature: 0 takes the most likely token. top_k: 0 keeps all. top_p: 1 keeps all.
+    min_p: 0 keeps all. repeat_penalty: 1 leaves the logits alone; it looks at the last
+    repeat_last_n tokens. seed: 64 bits; the same seed gives the same text on every machine.
+    Raises KllmError(RANGE) naming the parameter that is out of its range.
+    """
+
+    def __init__(self, temperature=0.0, top_k=40, top_p=0.95, min_p=0.05, repeat_penalty=1.0,
+                 repeat_last_n=64, seed=0):  # fmt: skip
+        for name, value, low, high in (
+            ("temperature", temperature, 0, 100),
+            ("top_k", top_k, 0, 0xFFFFFFFF),
+            ("top_p", top_p, 0, 1),
+            ("min_p", min_p, 0, 1),
+            ("repeat_penalty", repeat_penalty, 0.01, 100),
+            ("repeat_last_n", repeat_last_n, 0, 0xFFFFFFFF),
+            ("seed", seed, 0, 0xFFFFFFFFFFFFFFFF),
+        ):
+            if not low <= value <= high:
+                raise KllmError(_abi.KLLM_ERR_RANGE, "%s is %s, not within %s … %s"
+                                % (name, value, low, high))  # fmt: skip
+        self._state = bytearray(struct.pack("<4f2IQ", temperature, top_p, min_p, repeat_penalty,
+                                            top_k, repeat_last_n, seed))  # fmt: skip
+        self.address = native.pointer(self._state)
