@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every kernel variant of this machine against its C twin, to the bit; exp against double."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "native"))
+import build  # noqa: E402
+import kernels_table  # noqa: E402
+
+C_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-ffp-contract=off", "-fno-strict-aliasing",
+           "-Wall", "-Wextra", "-Werror"]  # fmt: skip
+
+
+def build_check(source, target):
+    """Compiles a check of tests/native against a target's archive; returns the program's path."""
+    archive = build.build_archive(target)
+    program = target.build_dir / Path(source).stem
+    path = ROOT / "tests" / "native" / source
+    if build.is_stale(program, [path, archive]):
+        build.run([target.cc, *C_FLAGS, *target.flags, f"-I{build.NATIVE / 'include'}", path,
+                   archive, "-lm", "-pthread", "-o", program])  # fmt: skip
+    return program
+
+
+def run_check(command, **env):
+    result = subprocess.run([str(c) for c in command], capture_output=True, text=True,
+                            env={**os.environ, **env})  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def host():
+    return build.host_target()
+
+
+def test_kernel_variants_agree_with_their_c_twin(host):
+    out = run_check([build_check("check_kernels.c", host)])
+    assert " 0 failed" in out
+
+
+def test_exp_error_is_what_libm_states(host):
+    run_check([build_check("check_exp.c", host)])
+
+
+def test_document_lists_the_manifest():
+    document = kernels_table.DOCUMENT.read_text()
+    assert kernels_table.fresh_document(document, kernels_table.MANIFEST.read_text()) == document
