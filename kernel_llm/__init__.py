@@ -1,0 +1,27 @@
+"""
+A language-model runtime that allocates nothing once it is open.
+
+    import kernel_llm
+
+    with kernel_llm.open("smollm2-135m") as model:
+        for piece in model.generate("The sky is blue because", n_token=32):
+            print(piece, end="")
+"""
+
+from kernel_llm.errors import KllmError
+
+__version__ = "0.1.0"
+__all__ = ["KllmError", "open"]
+
+
+def open(path, **options):
+    """
+    Opens a model and returns it, a context manager.
+
+    path: a packed image (.kllm), a GGUF file (packed into the cache when first opened), or the
+    name of a pulled model. options: n_ctx, threads, kv, n_batch, n_seq … of model.Model.
+    Raises KllmError saying what is wrong with the file and where, or OSError.
+    """
+    from kernel_llm.opening import open_model
+
+    return open_model(path, **options)

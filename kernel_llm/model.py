@@ -63,6 +63,7 @@ class Model:
             native.view(logits + 4 * self.n_vocab * row, 4 * self.n_vocab)
             for row in range(max(n_seq, n_logits))
         ]
+        self.stop_reason = None
         self._stops = [i for i in map(self.encoder.special, ("eos", "eot")) if i >= 0]
 
     def __enter__(self):
@@ -118,9 +119,27 @@ class Model:
                             % (len(tokens), self.n_ctx))  # fmt: skip
         self._check(status, "a token id or sequence is out of range, or too many logits rows")
 
-    def prefill(self, tokens, seq=0):
-        """Appends tokens to one sequence; its logits are then those after the last."""
-        self.eval(tokens, array("I", [seq] * len(tokens)))
+    def prefill(self, tokens, seq=0, progress=None):
+        """
+        Appends tokens to one sequence; its logits are then those after the last.
+
+        progress: called with the number of tokens done after each pass of n_batch.
+        Raises KllmError(SPACE) if they do not fit the context; nothing has changed then. An
+        interrupt between two passes leaves the sequence at the last pass.
+        """
+        if len(tokens) > self.n_ctx - self.length(seq):
+            raise KllmError(
+                _abi.KLLM_ERR_SPACE,
+                "%d tokens behind %d do not fit a context of %d"
+                % (len(tokens), self.length(seq), self.n_ctx),
+            )
+        for first in range(0, len(tokens), self.n_batch):
+            part = tokens[first : first + self.n_batch]
+            last = first + len(part) == len(tokens)
+            self.eval(part, [seq] * len(part),
+                      _abi.KLLM_LOGITS_LAST if last else _abi.KLLM_LOGITS_NONE)  # fmt: skip
+            if progress:
+                progress(first + len(part))
 
     def step(self, token, seq=0):
         """
@@ -157,40 +176,69 @@ class Model:
         """
         Yields up to n_token ids that continue a sequence whose logits are in place.
 
-        Ends before a stop token, and when the context is full.
-        Raises KllmError(FORMAT) if the logits are not finite.
+        Ends before a stop token, and when the context is full; `stop_reason` then says "stop",
+        "context" or "length". Raises KllmError(FORMAT) if the logits are not finite.
         """
+        self.stop_reason = "length"
         for _ in range(n_token):
             token = self.sample(sampler, seq)
             self._check(token, "the model's logits are not finite")
             if self.is_stop(token):
+                self.stop_reason = "stop"
                 return
             yield token
             status = self.step(token, seq)
             if status == _abi.KLLM_ERR_SPACE:
+                self.stop_reason = "context"
                 return
             self._check(status)
 
-    def generate(self, prompt, n_token=256, sampler=None, seq=0, special=False):
+    def stream(self, n_token, sampler, seq=0, ids=None):
         """
-        Yields the text that continues a prompt, piece by piece, never half a character.
+        Yields the text that continues a sequence, piece by piece, never half a character.
 
-        prompt: str, or a list of token ids. sampler: greedy by default.
-        special: parse control tokens in the prompt.
-        Raises KllmError(SPACE) if the prompt does not fit the context.
+        ids: a list that receives the token ids, if given. Otherwise as `generate_ids`.
         """
-        tokens = self.encode(prompt, special) if isinstance(prompt, (str, bytes)) else prompt
-        if not tokens:
-            raise KllmError(_abi.KLLM_ERR_RANGE, "the prompt is empty")
-        self.prefill(tokens, seq)
         decoder = StreamDecoder()
-        for token in self.generate_ids(n_token, sampler or Sampler(), seq):
+        for token in self.generate_ids(n_token, sampler, seq):
+            if ids is not None:
+                ids.append(token)
             piece = decoder.push(self.encoder.decode_bytes([token]))
             if piece:
                 yield piece
         piece = decoder.finish()
         if piece:
             yield piece
+
+    def generate(self, prompt, n_token=256, seq=0, special=False, **sampling):
+        """
+        Appends a prompt to a sequence and yields the text that continues it, as `stream` does.
+
+        prompt: str, bytes or a list of token ids. special: parse control tokens in it.
+        sampling: arguments of Sampler; greedy by default.
+        Raises KllmError(SPACE) if the prompt does not fit the context.
+        """
+        tokens = self.encode(prompt, special) if isinstance(prompt, (str, bytes)) else prompt
+        if not tokens:
+            raise KllmError(_abi.KLLM_ERR_RANGE, "the prompt is empty")
+        self.prefill(tokens, seq)
+        yield from self.stream(n_token, Sampler(**sampling), seq)
+
+    def score_ids(self, ids, seq=0):
+        """
+        Returns ([-ln p(ids[i + 1] | ids[0 .. i])], [most likely token after ids[0 .. i]]).
+
+        The sequence must be empty and n_logits n_batch or more.
+        """
+        nll, top1 = [], []
+        for first in range(0, len(ids) - 1, self.n_batch):
+            part = ids[first : min(first + self.n_batch, len(ids) - 1)]
+            self.eval(part, [seq] * len(part), _abi.KLLM_LOGITS_ALL)
+            for row in range(len(part)):
+                loss, best = self.score(ids[first + row + 1], row)
+                nll.append(loss)
+                top1.append(best)
+        return nll, top1
 
 
 class Sampler:

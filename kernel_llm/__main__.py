@@ -1,0 +1,133 @@
+"""The command line: `python -m kernel_llm COMMAND`."""
+
+import argparse
+import os
+import sys
+
+from kernel_llm import __version__, commands
+from kernel_llm.errors import KllmError
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _add_model(parser):
+    parser.add_argument("model", nargs="?", help="a .kllm image, a GGUF file or a pulled name "
+                        "(default: the built-in model)")  # fmt: skip
+
+
+def _add_engine(parser):
+    group = parser.add_argument_group("engine")
+    group.add_argument("--ctx", type=_positive, metavar="N", help="positions (default: the "
+                       "model's, at most 2048)")  # fmt: skip
+    group.add_argument("--threads", type=_positive, metavar="N", help="default: all cores")
+    group.add_argument("--batch", type=_positive, metavar="N", default=64,
+                       help="tokens of a prompt in one pass (default 64)")  # fmt: skip
+    group.add_argument("--kv", choices=["f32", "f16", "q8_0"], default="f16",
+                       help="how keys and values are kept (default f16)")  # fmt: skip
+
+
+def _add_sampling(parser, temperature):
+    group = parser.add_argument_group("sampling")
+    group.add_argument("--temperature", "--temp", type=float, default=temperature, metavar="T",
+                       help=f"0 takes the most likely token (default {temperature:g})")  # fmt: skip
+    group.add_argument("--top-k", type=int, default=40, metavar="K")
+    group.add_argument("--top-p", type=float, default=0.95, metavar="P")
+    group.add_argument("--min-p", type=float, default=0.05, metavar="P")
+    group.add_argument("--repeat-penalty", type=float, default=1.0, metavar="R")
+    group.add_argument("--repeat-last-n", type=int, default=64, metavar="N")
+    group.add_argument("--seed", type=int, default=0, metavar="S",
+                       help="same seed, same text, on every machine (default 0)")  # fmt: skip
+
+
+def build_parser():
+    """Returns the parser of every command."""
+    parser = argparse.ArgumentParser(prog="kernel_llm", description="a language-model runtime "
+                                     "that allocates nothing once it is open")  # fmt: skip
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    p = verbs.add_parser("pull", help="fetch a model by name and print its path")
+    p.add_argument("name")
+    p.add_argument("--verify", action="store_true", help="hash a model that is there already")
+
+    p = verbs.add_parser("inspect", help="metadata and tensors of a GGUF file or an image")
+    _add_model(p)
+    p.add_argument("--json", action="store_true")
+
+    p = verbs.add_parser("plan", help="the memory a model needs, region by region")
+    _add_model(p)
+    _add_engine(p)
+    p.add_argument("--seqs", type=_positive, default=1, metavar="N", help="sequences at once")
+    p.add_argument("--json", action="store_true")
+
+    p = verbs.add_parser("pack", help="turn a GGUF file into an image")
+    p.add_argument("model", metavar="GGUF")
+    p.add_argument("-o", "--output", metavar="FILE", help="default: beside the GGUF, .kllm")
+    p.add_argument("--pre", metavar="NAME", help="pre-tokenizer, instead of the file's own")
+
+    p = verbs.add_parser("quantize", help="write a GGUF file with another weight type")
+    p.add_argument("model", metavar="GGUF")
+    p.add_argument("type", choices=["q8_0", "q4_0", "f16", "f32"])
+    p.add_argument("-o", "--output", required=True, metavar="FILE")
+
+    p = verbs.add_parser("generate", help="continue a prompt")
+    _add_model(p)
+    p.add_argument("-p", "--prompt", help="the prompt; - or nothing reads standard input")
+    p.add_argument("-f", "--file", help="read the prompt from a file")
+    p.add_argument("-n", "--tokens", type=_positive, default=256, metavar="N")
+    p.add_argument("--chat", action="store_true", help="put the prompt as a user's turn")
+    p.add_argument("--system", default="", metavar="TEXT", help="system text, with --chat")
+    p.add_argument("--json", action="store_true", help="one object with text, ids and timings")
+    _add_sampling(p, 0.0)
+    _add_engine(p)
+
+    p = verbs.add_parser("chat", help="a conversation in the terminal")
+    _add_model(p)
+    p.add_argument("--system", default="", metavar="TEXT")
+    p.add_argument("-n", "--tokens", type=_positive, default=512, metavar="N",
+                   help="longest answer (default 512)")  # fmt: skip
+    _add_sampling(p, 0.7)
+    _add_engine(p)
+
+    p = verbs.add_parser("tokenize", help="text to token ids")
+    _add_model(p)
+    p.add_argument("-p", "--prompt", help="the text; nothing reads standard input")
+    p.add_argument("-f", "--file")
+    p.add_argument("--special", action="store_true", help="parse control tokens in the text")
+    p.add_argument("--json", action="store_true")
+
+    p = verbs.add_parser("score", help="how well a model predicts a text, token by token")
+    p.add_argument("model")
+    p.add_argument("file")
+    p.add_argument("--tokens", type=_positive, metavar="N", help="score the first N tokens only")
+    p.add_argument("--json", action="store_true")
+    _add_engine(p)
+    return parser
+
+
+def main(argv=None):
+    """Runs a command; returns the exit status: 0, 2 for an error, 130 after an interrupt."""
+    args = build_parser().parse_args(argv)
+    try:
+        return getattr(commands, args.command)(args) or 0
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KllmError as error:
+        print(f"kernel_llm: {error}", file=sys.stderr)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"kernel_llm: {name}{error.strerror or error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

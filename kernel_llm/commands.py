@@ -1,0 +1,214 @@
+"""What each command of the command line does. Each takes the parsed arguments."""
+
+import json
+import sys
+import time
+
+from kernel_llm import _abi, gguf, opening
+from kernel_llm import chat as turns
+from kernel_llm import image as images
+from kernel_llm.errors import KllmError
+from kernel_llm.model import Model, Sampler
+
+
+def _model_path(args):
+    """Returns the path of the model an argument names, the built-in one if there is none."""
+    from kernel_llm.pull import resolve
+
+    if args.model is None:
+        from kernel_llm.builtin import builtin_path
+
+        return builtin_path()
+    return resolve(args.model)
+
+
+def _open(args, **options):
+    image = opening.open_image(_model_path(args), opening.show_progress)
+    return Model(image, n_ctx=args.ctx, threads=args.threads, kv=args.kv, n_batch=args.batch,
+                 **options)  # fmt: skip
+
+
+def _read_text(args):
+    """Returns the text of -p, -f or standard input, as bytes."""
+    if args.prompt is not None and args.file is not None:
+        raise KllmError(_abi.KLLM_ERR_RANGE, "give either -p or -f, not both")
+    if args.file is not None:
+        with open(args.file, "rb") as file:
+            return file.read()
+    if args.prompt is None or args.prompt == "-":
+        return sys.stdin.buffer.read()
+    return args.prompt.encode("utf-8", "surrogateescape")
+
+
+def _sampler(args):
+    return Sampler(args.temperature, args.top_k, args.top_p, args.min_p, args.repeat_penalty,
+                   args.repeat_last_n, args.seed)  # fmt: skip
+
+
+def _print_json(value):
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def pull(args):
+    """Fetches a model by name and prints its path."""
+    from kernel_llm.pull import pull
+
+    print(pull(args.name, verify=args.verify))
+
+
+def inspect(args):
+    """Prints metadata and tensors of a GGUF file or an image."""
+    path = _model_path(args)
+    if images.is_image(path):
+        image = images.Image(path)
+        fields = {name: getattr(image, name) for name in _abi.KLLM_IMAGE[1]
+                  if "reserved" not in name}  # fmt: skip
+        fields["model_hash"] = fields["model_hash"].hex()
+        fields["name"] = fields["name"].rstrip(b"\0").decode()
+        tensors = list(image.tensors())
+        image.close()
+    else:
+        fields, tensors = gguf.summary(path)
+    if args.json:
+        names = ("name", "type", "rows", "cols", "offset", "bytes")
+        tensors = [dict(zip(names, row, strict=True)) for row in tensors]
+        _print_json({"path": str(path), "fields": fields, "tensors": tensors})
+        return
+    for name, value in fields.items():
+        print(f"{name:40} {value}")
+    print(f"\n{'tensor':32} {'type':6} {'rows':>8} {'cols':>8} {'offset':>12} {'bytes':>12}")
+    for name, dtype, rows, cols, off, n_bytes in tensors:
+        print(f"{name:32} {dtype:6} {rows:8} {cols:8} {off:12} {n_bytes:12}")
+
+
+def plan(args):
+    """Prints every region of the arena a model needs; loads no weights."""
+    from kernel_llm.opening import plan_of
+
+    path = _model_path(args)
+    plan, n_image = plan_of(path, args.ctx, args.batch, args.seqs, args.threads, args.kv)
+    rows = list(plan.rows())
+    if args.json:
+        _print_json({
+            "image_bytes": n_image,
+            "arena_bytes": plan.n_bytes,
+            "regions": [{"name": n, "offset": o, "bytes": b, "holds": h} for n, o, b, h in rows],
+        })  # fmt: skip
+        return
+    print(f"{'region':10} {'offset':>12} {'bytes':>12}  holds")
+    for name, off, n_bytes, holds in rows:
+        print(f"{name:10} {off:12} {n_bytes:12}  {holds}")
+    print(f"{'arena':10} {'':12} {plan.n_bytes:12}  {plan.n_bytes / 2**20:.1f} MiB")
+    print(f"{'image':10} {'':12} {n_image:12}  {n_image / 2**20:.1f} MiB, mapped from the file")
+
+
+def pack(args):
+    """Turns a GGUF file into an image."""
+    from pathlib import Path
+
+    from kernel_llm.pack import pack
+
+    path = Path(_model_path(args))
+    if images.is_image(path):
+        raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, f"{path} is an image already")
+    output = Path(args.output or path.with_suffix(".kllm").name)
+    pack(path, output, opening.show_progress, args.pre)
+    print(output)
+
+
+def quantize(args):
+    """Writes a GGUF file with another weight type."""
+    from kernel_llm.quantize import quantize
+
+    with opening.show_progress("quantizing") as progress:
+        quantize(_model_path(args), args.output, args.type, progress)
+    print(args.output)
+
+
+def _prompt_ids(model, args, text):
+    if not args.chat:
+        return model.encode(text)
+    kind = model.image.chat
+    if kind == _abi.KLLM_CHAT_NONE:
+        raise KllmError(_abi.KLLM_ERR_UNSUPPORTED,
+                        "the model has no turn format that is known here; leave out --chat")
+    return turns.encode_turn(model.encoder, kind, text.decode("utf-8", "replace"), args.system)
+
+
+def generate(args):
+    """Continues a prompt and prints the text as it comes."""
+    text = _read_text(args)
+    sampler = _sampler(args)
+    started = time.perf_counter()
+    with _open(args) as model:
+        opened = time.perf_counter()
+        ids = _prompt_ids(model, args, text)
+        if not ids:
+            raise KllmError(_abi.KLLM_ERR_RANGE, "the prompt is empty")
+        model.prefill(ids)
+        first = time.perf_counter()
+        generated, pieces = [], []
+        try:
+            for piece in model.stream(args.tokens, sampler, ids=generated):
+                pieces.append(piece)
+                if not args.json:
+                    print(piece, end="", flush=True)
+        finally:
+            if not args.json:
+                print()
+        done = time.perf_counter()
+        if args.json:
+            n_prompt, n_generated = len(ids), len(generated)
+            _print_json({
+                "text": "".join(pieces),
+                "ids": generated,
+                "prompt_ids": ids,
+                "stop": model.stop_reason,
+                "threads": model.threads,
+                "open_seconds": opened - started,
+                "prompt_seconds": first - opened,
+                "generate_seconds": done - first,
+                "prompt_tokens_per_second": n_prompt / (first - opened),
+                "tokens_per_second": n_generated / (done - first),
+            })  # fmt: skip
+        elif model.stop_reason == "context":
+            print(f"kernel_llm: the context of {model.n_ctx} tokens is full; --ctx sets it",
+                  file=sys.stderr)  # fmt: skip
+
+
+def chat(args):
+    """Holds a conversation in the terminal until end of input."""
+    from kernel_llm.conversation import Conversation
+
+    with _open(args) as model:
+        Conversation(model, _sampler(args), args.system, args.tokens).run()
+
+
+def tokenize(args):
+    """Prints the token ids of a text."""
+    text = _read_text(args)
+    image = opening.open_image(_model_path(args), opening.show_progress)
+    encoder = opening.encoder_of(image)
+    ids = encoder.encode(text, special=args.special)
+    if args.json:
+        pieces = [encoder.decode_bytes([i], special=True).decode("utf-8", "replace") for i in ids]
+        _print_json({"ids": ids, "pieces": pieces})
+    else:
+        print(*ids)
+    image.close()
+
+
+def score(args):
+    """Prints how well a model predicts a text, each token from those before it."""
+    with open(args.file, "rb") as file:
+        text = file.read()
+    with _open(args, n_logits=args.batch) as model:
+        ids = model.encode(text)[: args.tokens]
+        if len(ids) < 2:
+            raise KllmError(_abi.KLLM_ERR_RANGE, f"{args.file}: fewer than 2 tokens to score")
+        nll, top1 = model.score_ids(ids)
+    mean = sum(nll) / len(nll)
+    if args.json:
+        _print_json({"ids": ids, "nll": nll, "top1": top1, "mean_nll": mean})
+    else:
+        print(f"{len(nll)} tokens, mean nll {mean:.4f}, perplexity {2.718281828459045**mean:.2f}")

@@ -1,0 +1,92 @@
+"""A conversation in the terminal; its history stays within the context."""
+
+import sys
+
+from kernel_llm import _abi, chat
+from kernel_llm.errors import KllmError
+
+HELP = "/reset forgets what was said, /quit or Ctrl-D ends, Ctrl-C stops an answer"
+
+
+class Conversation:
+    """
+    Turns of a user and a model in one sequence.
+
+    model: an open chat model. sampler: its Sampler. system: system text, empty for the model's own.
+    n_answer: longest answer in tokens.
+
+    When a turn no longer fits the context, the oldest turns are forgotten and the rest is read
+    again: the conversation then starts with a later turn, but with the same system text.
+    Raises KllmError(UNSUPPORTED) for a model without a known turn format.
+    """
+
+    def __init__(self, model, sampler, system="", n_answer=512):
+        self.kind = model.image.chat
+        if self.kind == _abi.KLLM_CHAT_NONE:
+            raise KllmError(_abi.KLLM_ERR_UNSUPPORTED,
+                            "the model has no turn format that is known here; use `generate`")
+        self.model = model
+        self.sampler = sampler
+        self.system = system
+        self.n_answer = min(n_answer, max(1, model.n_ctx // 2))
+        self.turns = []  # (what the user said, ids of the answer)
+
+    def _ids(self, turns, user):
+        """Returns the ids of a whole conversation that ends with what the user says now."""
+        encoder = self.model.encoder
+        ids = []
+        for said, answer in turns:
+            ids += chat.encode_turn(encoder, self.kind, said, self.system, not ids) + answer
+        return ids + chat.encode_turn(encoder, self.kind, user, self.system, not ids)
+
+    def say(self, user):
+        """
+        Yields the text of the model's answer to what the user says.
+
+        Raises KllmError(SPACE) if this turn alone does not fit the context.
+        """
+        model = self.model
+        ids = self._ids(self.turns, user)
+        while self.turns and len(ids) + self.n_answer > model.n_ctx:
+            del self.turns[0]
+            ids = self._ids(self.turns, user)
+            model.reset()
+        if len(ids) >= model.n_ctx:
+            raise KllmError(_abi.KLLM_ERR_SPACE, "a turn of %d tokens does not fit a context of %d"
+                            % (len(ids), model.n_ctx))  # fmt: skip
+        answer = []
+        self.turns.append((user, answer))
+        try:
+            model.prefill(ids[model.length() :])
+            yield from model.stream(self.n_answer, self.sampler, ids=answer)
+        finally:
+            # An interrupt may fall between sampling an id and appending it.
+            del answer[max(0, model.length() - len(ids)) :]
+
+    def run(self):
+        """Reads turns from standard input and prints the answers until it ends."""
+        asks = sys.stdin.isatty()
+        if asks:
+            print(HELP, file=sys.stderr)
+        while True:
+            try:
+                user = input("> " if asks else "").strip()
+            except (EOFError, KeyboardInterrupt):
+                return
+            if user == "/quit":
+                return
+            if user == "/reset":
+                self.turns.clear()
+                self.model.reset()
+            elif user:
+                self._answer(user)
+
+    def _answer(self, user):
+        try:
+            for piece in self.say(user):
+                print(piece, end="", flush=True)
+        except KeyboardInterrupt:
+            pass
+        except KllmError as error:
+            print(error, file=sys.stderr)
+        print()

@@ -1,0 +1,88 @@
+"""From what a user names to an open model: image or GGUF, packed once into the cache."""
+
+import hashlib
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from arena.plan import Plan, config_bytes
+from kernel_llm import _abi
+from kernel_llm import _native as native
+from kernel_llm._port import cpu_count
+from kernel_llm.encoder import Encoder
+from kernel_llm.files import cache_dir
+from kernel_llm.image import Image, is_image
+from kernel_llm.model import N_CTX_DEFAULT, Model
+from kernel_llm.pull import resolve
+
+
+@contextmanager
+def show_progress(title):
+    """Gives a function(done, total) that draws a bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def packed_path(path):
+    """Returns where the cache keeps the image of a GGUF file as it is now."""
+    stat = os.stat(path)
+    key = f"{os.path.realpath(path)}|{stat.st_size}|{stat.st_mtime_ns}|{_abi.KLLM_IMAGE_LAYOUT}"
+    name = f"{Path(path).stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.kllm"
+    return cache_dir() / "images" / name
+
+
+def open_image(path, progress=show_progress):
+    """
+    Opens an image file, or the image of a GGUF file, which is packed first if need be.
+
+    progress: as show_progress. Raises KllmError or OSError.
+    """
+    if is_image(path):
+        return Image(path)
+    packed = packed_path(path)
+    if not packed.exists():
+        from kernel_llm.pack import pack
+
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        pack(path, packed, progress)
+    return Image(packed)
+
+
+def open_model(path, progress=show_progress, **options):
+    """Opens a model by path or pulled name; options are those of Model."""
+    return Model(open_image(resolve(path), progress), **options)
+
+
+def encoder_of(image):
+    """Returns the tokenizer of an open image, without opening the model."""
+    return Encoder(image.address + image.vocab_off)
+
+
+def plan_of(path, n_ctx=None, n_batch=64, n_seq=1, threads=None, kv="f16"):
+    """
+    Returns (plan of the arena, bytes of the image), reading headers only.
+
+    path: an image or a GGUF file, which is not packed for it. Arguments as in Model.
+    """
+    if is_image(path):
+        with open(path, "rb") as file:
+            header = file.read(_abi.KLLM_IMAGE_HEADER_BYTES)
+        n_image = os.path.getsize(path)
+    else:
+        from kernel_llm.pack import plan_image
+
+        header, n_image = plan_image(path)
+    off, kind = _abi.KLLM_IMAGE[1]["n_ctx_train"]
+    n_train = int.from_bytes(header[off : off + 4], "little")
+    config = config_bytes(n_ctx or min(n_train, N_CTX_DEFAULT), n_batch, n_seq, 0,
+                          threads or cpu_count(), kv)  # fmt: skip
+    return Plan(native.pointer(header), config), n_image
