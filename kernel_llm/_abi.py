@@ -2,7 +2,7 @@
 
 from kernel_llm._port import const
 
-ABI_VERSION = const(1230778226)
+ABI_VERSION = const(2912799634)
 
 KLLM_OK = const(0)
 KLLM_ERR_ABI = const(-1)
@@ -34,6 +34,44 @@ KLLM_MAX_CTX = const(1048576)
 KLLM_MAX_BATCH = const(4096)
 KLLM_MAX_SLOT = const(256)
 KLLM_MAX_THREAD = const(64)
+KLLM_VOCAB_MAGIC = const(1331055691)
+KLLM_VOCAB_LAYOUT = const(1)
+KLLM_VOCAB_HEADER_BYTES = const(256)
+KLLM_NO_TOKEN = const(-1)
+KLLM_MAX_MERGE = const(1048576)
+KLLM_MAX_TOKEN_BYTES = const(1024)
+KLLM_CLASS_BLOCK = const(128)
+KLLM_CLASS_BLOCKS = const(8704)
+KLLM_ENCODE_WORK_BYTES = const(131072)
+KLLM_VOCAB_BPE = const(1)
+KLLM_VOCAB_SPM = const(2)
+KLLM_PRE_NONE = const(0)
+KLLM_PRE_GPT2 = const(1)
+KLLM_PRE_SMOLLM = const(2)
+KLLM_PRE_LLAMA3 = const(3)
+KLLM_PRE_QWEN2 = const(4)
+KLLM_PRE_TEKKEN = const(5)
+KLLM_PRE_GPT4O = const(6)
+KLLM_PRE_FALCON = const(7)
+KLLM_PRE_DEEPSEEK_LLM = const(8)
+KLLM_PRE_DEEPSEEK_CODER = const(9)
+KLLM_PRE_DEFAULT = const(10)
+KLLM_PRE_COUNT = const(11)
+KLLM_VOCAB_ADD_BOS = const(1)
+KLLM_VOCAB_ADD_EOS = const(2)
+KLLM_VOCAB_SPACE_PREFIX = const(4)
+KLLM_VOCAB_SPACE_SPLITS = const(8)
+KLLM_TOKEN_UNDEFINED = const(0)
+KLLM_TOKEN_NORMAL = const(1)
+KLLM_TOKEN_UNKNOWN = const(2)
+KLLM_TOKEN_CONTROL = const(3)
+KLLM_TOKEN_USER = const(4)
+KLLM_TOKEN_UNUSED = const(5)
+KLLM_TOKEN_BYTE = const(6)
+KLLM_ENCODE_SPECIAL = const(1)
+KLLM_ENCODE_AFFIX = const(2)
+KLLM_DECODE_SPECIAL = const(1)
+KLLM_DECODE_START = const(2)
 KLLM_IMAGE_MAGIC = const(1296845899)
 KLLM_IMAGE_LAYOUT = const(1)
 KLLM_IMAGE_HEADER_BYTES = const(256)
@@ -42,6 +80,13 @@ KLLM_ARCH_GPT2 = const(2)
 KLLM_ROPE_NONE = const(0)
 KLLM_ROPE_ADJACENT = const(1)
 KLLM_ROPE_HALF = const(2)
+KLLM_CHAT_NONE = const(0)
+KLLM_CHAT_CHATML = const(1)
+KLLM_CHAT_SMOLLM2 = const(2)
+KLLM_CHAT_LLAMA3 = const(3)
+KLLM_CHAT_LLAMA2 = const(4)
+KLLM_CHAT_MISTRAL = const(5)
+KLLM_CHAT_ZEPHYR = const(6)
 KLLM_T_TOKEN_EMBD = const(0)
 KLLM_T_POS_EMBD = const(1)
 KLLM_T_OUT_NORM = const(2)
@@ -135,7 +180,9 @@ KLLM_IMAGE = (
         "rope": (132, "<I"),
         "norm_eps": (136, "<f"),
         "attn_scale": (140, "<f"),
-        "reserved": (144, 104),
+        "chat": (144, "<I"),
+        "name": (148, 64),
+        "reserved": (212, 36),
         "header_crc": (248, "<I"),
         "reserved2": (252, "<I"),
     },
@@ -177,6 +224,50 @@ KLLM_TENSOR = (
         "reserved": (28, "<I"),
     },
 )
+KLLM_VOCAB = (
+    256,
+    {
+        "magic": (0, "<I"),
+        "layout": (4, "<I"),
+        "n_bytes": (8, "<Q"),
+        "kind": (16, "<I"),
+        "pre": (20, "<I"),
+        "flags": (24, "<I"),
+        "n_vocab": (28, "<I"),
+        "n_merge": (32, "<I"),
+        "n_special": (36, "<I"),
+        "n_user": (40, "<I"),
+        "word_bits": (44, "<I"),
+        "pair_bits": (48, "<I"),
+        "n_class_block": (52, "<I"),
+        "unicode": (56, "<I"),
+        "bos": (60, "<I"),
+        "eos": (64, "<I"),
+        "unk": (68, "<I"),
+        "pad": (72, "<I"),
+        "eot": (76, "<I"),
+        "start_off": (80, "<Q"),
+        "text_off": (88, "<Q"),
+        "text_bytes": (96, "<Q"),
+        "type_off": (104, "<Q"),
+        "byte_off": (112, "<Q"),
+        "word_off": (120, "<Q"),
+        "pair_off": (128, "<Q"),
+        "merge_off": (136, "<Q"),
+        "score_off": (144, "<Q"),
+        "special_off": (152, "<Q"),
+        "class_off": (160, "<Q"),
+        "reserved": (168, 88),
+    },
+)
+KLLM_WORD = (
+    16,
+    {
+        "key_lo": (0, "<Q"),
+        "key_hi": (8, "<I"),
+        "token": (12, "<I"),
+    },
+)
 
 # (name, result, arguments): v void, p pointer, else the letters of struct
 FUNCTIONS = (
@@ -191,6 +282,9 @@ FUNCTIONS = (
     ("kllm_kernel_count", "I", ""),
     ("kllm_kernel_name", "i", "IpI"),
     ("kllm_kernel_run", "i", "IppppppI"),
+    ("kllm_vocab_check", "i", "pQp"),
+    ("kllm_encode", "i", "pppQIpQp"),
+    ("kllm_decode", "i", "ppQIpQp"),
     ("kllm_image_check", "i", "pQp"),
     ("kllm_image_check_body", "i", "p"),
     ("kllm_tensor_bytes", "Q", "III"),

@@ -116,7 +116,151 @@ int32_t kllm_kernel_run(uint32_t idx, void *out, const void *a, const void *b, c
 
 // ----------------------------------------------------------------------------------------- vocab
 
-// KLLM_VOCAB
+enum kllm_vocab_const {
+    KLLM_VOCAB_MAGIC = 1331055691, // "KLVO", little endian
+    KLLM_VOCAB_LAYOUT = 1,         // raised whenever the bytes of a vocab section change meaning
+    KLLM_VOCAB_HEADER_BYTES = 256, // sizeof(struct kllm_vocab)
+    KLLM_NO_TOKEN = -1,            // as u32: no such special token
+    KLLM_MAX_MERGE = 1048576,
+    KLLM_MAX_TOKEN_BYTES = 1024,
+    KLLM_CLASS_BLOCK = 128,        // code points in a block of the class table
+    KLLM_CLASS_BLOCKS = 8704,      // blocks of all of Unicode
+    KLLM_ENCODE_WORK_BYTES = 131072,
+};
+
+enum kllm_vocab_kind {
+    KLLM_VOCAB_BPE = 1, // byte-level BPE: words, then merges by rank
+    KLLM_VOCAB_SPM = 2, // SentencePiece BPE: merges by score, bytes as the last resort
+};
+
+// How text is cut into words before the merges of byte-level BPE; docs/tokenizer.md has the rules.
+enum kllm_pre {
+    KLLM_PRE_NONE = 0, // SentencePiece
+    KLLM_PRE_GPT2 = 1,
+    KLLM_PRE_SMOLLM = 2,
+    KLLM_PRE_LLAMA3 = 3,
+    KLLM_PRE_QWEN2 = 4,
+    KLLM_PRE_TEKKEN = 5,
+    KLLM_PRE_GPT4O = 6,
+    KLLM_PRE_FALCON = 7,
+    KLLM_PRE_DEEPSEEK_LLM = 8,
+    KLLM_PRE_DEEPSEEK_CODER = 9,
+    KLLM_PRE_DEFAULT = 10,
+    KLLM_PRE_COUNT = 11,
+};
+
+enum kllm_vocab_flag {
+    KLLM_VOCAB_ADD_BOS = 1,
+    KLLM_VOCAB_ADD_EOS = 2,
+    KLLM_VOCAB_SPACE_PREFIX = 4, // a space is put before text at the start and after a special
+    KLLM_VOCAB_SPACE_SPLITS = 8, // no token has a space after anything but spaces
+};
+
+// Token types; the numbers are GGUF's own.
+enum kllm_token_type {
+    KLLM_TOKEN_UNDEFINED = 0,
+    KLLM_TOKEN_NORMAL = 1,
+    KLLM_TOKEN_UNKNOWN = 2,
+    KLLM_TOKEN_CONTROL = 3,
+    KLLM_TOKEN_USER = 4, // found in text before anything else
+    KLLM_TOKEN_UNUSED = 5,
+    KLLM_TOKEN_BYTE = 6,
+};
+
+// A slot of the word table, which finds a token by its text. An empty slot is all zeros.
+struct kllm_word {
+    uint64_t key_lo; // up to 12 bytes: bytes 0..7 of the text, little endian; longer: its hash
+    uint32_t key_hi; // up to 12 bytes: bytes 8..11; longer: 0
+    uint32_t token;  // id in bits 0..19, number of bytes in bits 20..23 (15: more than 12),
+                     // bit 24 where the text alone encodes to this one token
+};
+
+// The first bytes of a vocab section. Offsets count from the start of the section and are multiples
+// of 8; tables overlap nothing they are not meant to. docs/tokenizer.md says how tables are probed.
+struct kllm_vocab {
+    uint32_t magic;       // KLLM_VOCAB_MAGIC
+    uint32_t layout;      // KLLM_VOCAB_LAYOUT
+    uint64_t n_bytes;     // of the section
+    uint32_t kind;        // kllm_vocab_kind
+    uint32_t pre;         // kllm_pre
+    uint32_t flags;       // kllm_vocab_flag
+    uint32_t n_vocab;     // 1 .. KLLM_MAX_VOCAB
+    uint32_t n_merge;     // 0 .. KLLM_MAX_MERGE - 1
+    uint32_t n_special;   // control, unknown and user tokens with text
+    uint32_t n_user;      // user tokens with text
+    uint32_t word_bits;   // log2 of the slots of the word table
+    uint32_t pair_bits;   // log2 of the slots of the pair table
+    uint32_t n_class_block;
+    uint32_t unicode;     // version of the class table, 0x100000 for 16.0.0
+    uint32_t bos;         // special ids: below n_vocab or KLLM_NO_TOKEN
+    uint32_t eos;
+    uint32_t unk;
+    uint32_t pad;
+    uint32_t eot;
+    uint64_t start_off;   // u32[n_vocab + 1] where each token's bytes start in the texts
+    uint64_t text_off;    // texts of all tokens end to end, as decoding writes them
+    uint64_t text_bytes;
+    uint64_t type_off;    // u8[n_vocab] kllm_token_type
+    uint64_t byte_off;    // u32[256] the token of each byte, or KLLM_NO_TOKEN
+    uint64_t word_off;    // struct kllm_word[1 << word_bits]
+    uint64_t pair_off;    // u64[1 << pair_bits] left << 44 | right << 24 | rank; empty all ones
+    uint64_t merge_off;   // u32[n_merge] the token each rank makes
+    uint64_t score_off;   // u32[n_vocab] SentencePiece: 0 is the best score, equals are equal
+    uint64_t special_off; // u32[n_special] ids sorted by their bytes, then u32[n_user] likewise
+    uint64_t class_off;   // u16[KLLM_CLASS_BLOCKS] block numbers, then u8[n_class_block][128]
+    uint64_t reserved[11]; // 0
+};
+
+/// Checks a vocab section: header, offsets, and every entry of every table.
+///
+/// @param vocab    n_bytes bytes, 8-byte aligned
+/// @param n_bytes  bytes that may be read; any number
+///
+/// @retval KLLM_ERR_ABI          another layout version: pack again
+/// @retval KLLM_ERR_FORMAT       anything inconsistent
+/// @retval KLLM_ERR_UNSUPPORTED  a kind or pre-tokenizer this build does not know
+/// bad_off receives the byte offset of the first field found wrong, untouched on KLLM_OK.
+int32_t kllm_vocab_check(const void *vocab, uint64_t n_bytes, uint64_t *bad_off);
+
+enum kllm_encode_flag {
+    KLLM_ENCODE_SPECIAL = 1, // find control tokens in the text; without it they are plain text
+    KLLM_ENCODE_AFFIX = 2,   // add bos and eos where the vocabulary asks for them
+};
+
+/// Encodes text into token ids. Any bytes are text: invalid UTF-8 is encoded byte by byte.
+///
+/// @param[in]  vocab    a section that kllm_vocab_check accepted
+/// @param      work     KLLM_ENCODE_WORK_BYTES bytes, 8-byte aligned, contents unspecified
+/// @param[in]  text     u8[n_bytes]
+/// @param      flags    kllm_encode_flag
+/// @param[out] ids      u32[n_ids]
+/// @param[out] n_out    the number of ids, also when they do not fit
+///
+/// @retval KLLM_ERR_SPACE  n_ids is less than *n_out, which is written; ids is unchanged
+/// work, text, ids and n_out do not overlap. Time is linear in n_bytes; the text is encoded twice,
+/// first to count, unless n_ids is n_bytes + 5 or more (SentencePiece: 6 * n_bytes + 5), which
+/// always fits. Memory: nothing but work, however long a word.
+int32_t kllm_encode(const void *vocab, void *work, const uint8_t *text, uint64_t n_bytes,
+                    uint32_t flags, uint32_t *ids, uint64_t n_ids, uint64_t *n_out);
+
+enum kllm_decode_flag {
+    KLLM_DECODE_SPECIAL = 1, // control and unknown tokens give their text; without it nothing
+    KLLM_DECODE_START = 2,   // the ids begin a text: take off the space that encoding put before
+};
+
+/// Decodes token ids into bytes: the exact inverse of kllm_encode with the same special tokens.
+///
+/// @param[in]  vocab    a section that kllm_vocab_check accepted
+/// @param[in]  ids      u32[n_ids]
+/// @param      flags    kllm_decode_flag
+/// @param[out] text     u8[n_bytes]
+/// @param[out] n_out    the number of bytes, also when they do not fit
+///
+/// @retval KLLM_ERR_RANGE  an id is not below n_vocab; nothing is written
+/// @retval KLLM_ERR_SPACE  n_bytes is less than *n_out, which is written; text is unchanged
+/// The bytes may begin or end within a UTF-8 character. text does not overlap ids.
+int32_t kllm_decode(const void *vocab, const uint32_t *ids, uint64_t n_ids, uint32_t flags,
+                    uint8_t *text, uint64_t n_bytes, uint64_t *n_out);
 
 // ----------------------------------------------------------------------------------------- image
 
@@ -135,6 +279,17 @@ enum kllm_rope {
     KLLM_ROPE_NONE = 0,
     KLLM_ROPE_ADJACENT = 1, // pairs (2i, 2i+1)
     KLLM_ROPE_HALF = 2,     // pairs (i, i + n_rot/2)
+};
+
+// Turn formats of chat models; kernel_llm/chat.py writes them.
+enum kllm_chat {
+    KLLM_CHAT_NONE = 0,    // not a chat model, or a template nobody here knows
+    KLLM_CHAT_CHATML = 1,  // <|im_start|>role
+    KLLM_CHAT_SMOLLM2 = 2, // ChatML with SmolLM2's own system text
+    KLLM_CHAT_LLAMA3 = 3,  // <|start_header_id|>role
+    KLLM_CHAT_LLAMA2 = 4,  // [INST] with <<SYS>>
+    KLLM_CHAT_MISTRAL = 5, // [INST] without a system turn
+    KLLM_CHAT_ZEPHYR = 6,  // <|user|>, also TinyLlama
 };
 
 // Tensors of the whole model, then KLLM_T_LAYER_COUNT of them for each layer.
@@ -206,7 +361,9 @@ struct kllm_image {
     uint32_t rope;         // kllm_rope
     float norm_eps;
     float attn_scale;      // 1 / sqrt(head_dim)
-    uint8_t reserved[104];  // 0
+    uint32_t chat;         // kllm_chat: the turn format it was trained with
+    uint8_t name[64];      // general.name, UTF-8, cut at a character, zeros behind
+    uint8_t reserved[36];  // 0
     uint32_t header_crc;   // CRC-32 of all bytes of this header before this field
     uint32_t reserved2;    // 0
 };

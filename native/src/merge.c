@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// From words to tokens: byte-level BPE by rank and SentencePiece BPE by score.
+//
+// Short words are merged in place. Longer ones, and words too long for memory, go through a window
+// with a heap: what lies WINDOW_MARGIN or more before the end of a window is taken as final.
+#include "vocab.h"
+
+enum {
+    SMALL_WORD = 48,
+    NIL = 0xffff,
+    OFFSET_BITS = 12,
+};
+
+_Static_assert(sizeof(struct window) <= KLLM_ENCODE_WORK_BYTES, "work space");
+_Static_assert(WINDOW_BYTES == 1 << OFFSET_BITS, "an offset fits its bits of a heap entry");
+_Static_assert((int)WINDOW_MARGIN >= (int)KLLM_MAX_TOKEN_BYTES, "the last token of a window is never final");
+
+// ----------------------------------------------------------------------------------------- small
+
+static void merge_small(const struct vocab *v, uint32_t *ids, uint32_t n, struct sink *out) {
+    uint32_t ranks[SMALL_WORD];
+    for (uint32_t i = 0; i + 1 < n; i++) {
+        ranks[i] = find_pair(v, ids[i], ids[i + 1]);
+    }
+    while (n > 1) {
+        uint32_t best = 0;
+        for (uint32_t i = 1; i + 1 < n; i++) {
+            if (ranks[i] < ranks[best]) {
+                best = i;
+            }
+        }
+        if (ranks[best] == NO_RANK) {
+            break;
+        }
+        ids[best] = v->merges[ranks[best]];
+        n--;
+        for (uint32_t i = best + 1; i < n; i++) {
+            ids[i] = ids[i + 1];
+            ranks[i - 1] = ranks[i];
+        }
+        if (best > 0) {
+            ranks[best - 1] = find_pair(v, ids[best - 1], ids[best]);
+        }
+        if (best + 1 < n) {
+            ranks[best] = find_pair(v, ids[best], ids[best + 1]);
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        put_id(out, ids[i]);
+    }
+}
+
+// ------------------------------------------------------------------------------------------ heap
+
+static void heap_push(struct window *w, uint32_t entry) {
+    uint32_t i = w->n_heap++;
+    while (i > 0 && w->heap[(i - 1) / 2] > entry) {
+        w->heap[i] = w->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    w->heap[i] = entry;
+}
+
+static uint32_t heap_pop(struct window *w) {
+    uint32_t top = w->heap[0];
+    uint32_t entry = w->heap[--w->n_heap];
+    uint32_t i = 0;
+    for (;;) {
+        uint32_t child = 2 * i + 1;
+        if (child >= w->n_heap) {
+            break;
+        }
+        if (child + 1 < w->n_heap && w->heap[child + 1] < w->heap[child]) {
+            child++;
+        }
+        if (w->heap[child] >= entry) {
+            break;
+        }
+        w->heap[i] = w->heap[child];
+        i = child;
+    }
+    w->heap[i] = entry;
+    return top;
+}
+
+// ---------------------------------------------------------------------------------------- window
+
+// The end of the symbol at offset i.
+KLLM_INLINE uint32_t symbol_end(const struct window *w, uint32_t i, uint32_t n_bytes) {
+    return w->next[i] == NIL ? n_bytes : w->next[i];
+}
+
+// Finds what the symbol at i makes with the one after it, and puts that on the heap.
+static void offer_pair(const struct vocab *v, struct window *w, const uint8_t *text,
+                       uint32_t n_bytes, uint32_t i) {
+    uint32_t right = w->next[i];
+    uint32_t rank = NO_RANK;
+    if (right != NIL && v->head->kind == KLLM_VOCAB_BPE) {
+        rank = find_pair(v, w->ids[i], w->ids[right]);
+    } else if (right != NIL) {
+        uint32_t length = symbol_end(w, right, n_bytes) - i;
+        uint32_t word =
+            length <= KLLM_MAX_TOKEN_BYTES ? find_word(v, text + i, length, n_bytes - i) : 0;
+        if (word != 0) {
+            w->made[i] = word & TOKEN_ID;
+            rank = v->scores[w->made[i]];
+        }
+    }
+    w->ranks[i] = rank;
+    if (rank != NO_RANK) {
+        heap_push(w, rank << OFFSET_BITS | i);
+    }
+}
+
+// Makes the symbols of a text: bytes that have a token, or characters. Returns the first.
+static uint32_t start_symbols(const struct vocab *v, struct window *w, const uint8_t *text,
+                              uint32_t n_bytes) {
+    uint32_t first = NIL;
+    uint32_t prev = NIL;
+    uint32_t length = 1;
+    for (uint32_t i = 0; i < n_bytes; i += length) {
+        if (v->head->kind == KLLM_VOCAB_BPE) {
+            w->ids[i] = v->byte_token[text[i]];
+            if (w->ids[i] == NO_TOKEN) {
+                continue; // as the tokenizers library has it: its neighbours meet
+            }
+        } else {
+            decode_utf8(text, i, n_bytes, &length);
+            uint32_t word = find_word(v, text + i, length, n_bytes - i);
+            w->ids[i] = word ? word & TOKEN_ID : NO_TOKEN;
+        }
+        w->prev[i] = (uint16_t)prev;
+        w->next[i] = NIL;
+        if (prev == NIL) {
+            first = i;
+        } else {
+            w->next[prev] = (uint16_t)i;
+        }
+        prev = i;
+    }
+    return first;
+}
+
+static void put_byte(const struct vocab *v, uint32_t byte, struct sink *out) {
+    if (v->byte_token[byte] != NO_TOKEN) {
+        put_id(out, v->byte_token[byte]);
+    }
+}
+
+// Writes a character of SentencePiece that is no token: its bytes, or the unknown token.
+static void put_bytes(const struct vocab *v, const uint8_t *text, uint32_t n_bytes,
+                      struct sink *out) {
+    if (v->byte_token[0] == NO_TOKEN) { // no bytes in this vocabulary
+        if (v->head->unk != NO_TOKEN) {
+            put_id(out, v->head->unk);
+        }
+    } else if (n_bytes == 1 && text[0] == ' ') { // U+2581, which spaces stand for
+        put_byte(v, 0xe2, out);
+        put_byte(v, 0x96, out);
+        put_byte(v, 0x81, out);
+    } else {
+        for (uint32_t i = 0; i < n_bytes; i++) {
+            put_byte(v, text[i], out);
+        }
+    }
+}
+
+static void merge_symbols(const struct vocab *v, struct window *w, const uint8_t *text,
+                          uint32_t n_bytes, uint32_t first) {
+    w->n_heap = 0;
+    for (uint32_t i = first; i != NIL; i = w->next[i]) {
+        offer_pair(v, w, text, n_bytes, i);
+    }
+    while (w->n_heap > 0) {
+        uint32_t entry = heap_pop(w);
+        uint32_t i = entry & (WINDOW_BYTES - 1);
+        uint32_t rank = entry >> OFFSET_BITS;
+        if (w->ranks[i] != rank) {
+            continue; // one of the two has changed since
+        }
+        uint32_t right = w->next[i];
+        w->ids[i] = v->head->kind == KLLM_VOCAB_BPE ? v->merges[rank] : w->made[i];
+        w->next[i] = w->next[right];
+        w->ranks[right] = NO_RANK;
+        if (w->next[i] != NIL) {
+            w->prev[w->next[i]] = (uint16_t)i;
+        }
+        if (w->prev[i] != NIL) {
+            offer_pair(v, w, text, n_bytes, w->prev[i]);
+        }
+        offer_pair(v, w, text, n_bytes, i);
+    }
+}
+
+uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8_t *text,
+                            uint64_t n_bytes, uint32_t last, struct sink *out) {
+    uint32_t n = (uint32_t)n_bytes;
+    uint32_t first = start_symbols(v, w, text, n);
+    merge_symbols(v, w, text, n, first);
+    uint32_t done = 0;
+    for (uint32_t i = first; i != NIL; i = w->next[i]) {
+        uint32_t end = symbol_end(w, i, n);
+        if (!last && done > 0 && end > n - WINDOW_MARGIN) {
+            return done;
+        }
+        if (w->ids[i] == NO_TOKEN) {
+            put_bytes(v, text + i, end - i, out);
+        } else {
+            put_id(out, w->ids[i]);
+        }
+        done = end;
+    }
+    return n;
+}
+
+// ------------------------------------------------------------------------------------------ words
+
+void kllm_encode_word(const struct vocab *v, struct window *w, const uint8_t *word,
+                      uint64_t n_bytes, uint64_t readable, struct sink *out) {
+    if (n_bytes <= KLLM_MAX_TOKEN_BYTES) {
+        uint32_t found = find_word(v, word, n_bytes, readable);
+        if (found != 0) {
+            put_id(out, found & TOKEN_ID);
+            return;
+        }
+    }
+    if (n_bytes <= SMALL_WORD) {
+        uint32_t ids[SMALL_WORD];
+        uint32_t n = 0;
+        for (uint64_t i = 0; i < n_bytes; i++) {
+            ids[n] = v->byte_token[word[i]];
+            n += ids[n] != NO_TOKEN;
+        }
+        merge_small(v, ids, n, out);
+        return;
+    }
+    while (n_bytes > 0) {
+        uint64_t part = n_bytes < WINDOW_BYTES ? n_bytes : WINDOW_BYTES;
+        uint64_t done = kllm_encode_window(v, w, word, part, part == n_bytes, out);
+        word += done;
+        n_bytes -= done;
+    }
+}
+
+// Copies text to the window's buffer with U+2581 as a plain space; returns the bytes taken.
+static uint64_t fill_buffer(struct window *w, uint32_t *n_buffer, const uint8_t *text,
+                            uint64_t n_bytes) {
+    uint64_t i = 0;
+    while (i < n_bytes && *n_buffer < WINDOW_BUFFER) {
+        uint32_t is_mark = text[i] == 0xe2 && n_bytes - i >= 3 && text[i + 1] == 0x96 &&
+                           text[i + 2] == 0x81;
+        w->buffer[(*n_buffer)++] = is_mark ? ' ' : text[i];
+        i += is_mark ? 3 : 1;
+    }
+    return i;
+}
+
+// The end of the word at the start of a text: where a space follows anything but a space.
+static uint32_t spm_word_end(const struct vocab *v, const uint8_t *text, uint32_t n_bytes) {
+    uint32_t i = 1;
+    if (!(v->head->flags & KLLM_VOCAB_SPACE_SPLITS)) {
+        return n_bytes;
+    }
+    while (i < n_bytes && (text[i] != ' ' || text[i - 1] == ' ')) {
+        i++;
+    }
+    return i;
+}
+
+void kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *text,
+                     uint64_t n_bytes, uint32_t prefix, struct sink *out) {
+    uint32_t n = 0; // bytes in the buffer
+    uint32_t pos = 0; // bytes of those that are encoded
+    if (prefix) {
+        w->buffer[n++] = ' ';
+    }
+    for (;;) {
+        if (n - pos < WINDOW_BYTES && n_bytes > 0) {
+            memmove(w->buffer, w->buffer + pos, n - pos);
+            n -= pos;
+            pos = 0;
+            uint64_t taken = fill_buffer(w, &n, text, n_bytes);
+            text += taken;
+            n_bytes -= taken;
+        }
+        if (pos == n) {
+            return;
+        }
+        uint32_t part = min_u32(n - pos, WINDOW_BYTES);
+        uint32_t end = spm_word_end(v, w->buffer + pos, part);
+        uint32_t last = end < part || (n_bytes == 0 && part == n - pos);
+        uint32_t found = last && end <= KLLM_MAX_TOKEN_BYTES
+                             ? find_word(v, w->buffer + pos, end, n - pos)
+                             : 0;
+        if (found & TOKEN_WHOLE) {
+            put_id(out, found & TOKEN_ID);
+            pos += end;
+        } else {
+            pos += (uint32_t)kllm_encode_window(v, w, w->buffer + pos, end, last, out);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tables of a vocab section as pointers, and the two look-ups that everything is built on.
+#ifndef KLLM_VOCAB_H
+#define KLLM_VOCAB_H
+
+#include "base.h"
+
+#define NO_TOKEN ((uint32_t)KLLM_NO_TOKEN)
+#define NO_RANK 0xffffffffu
+
+enum {
+    TOKEN_ID = 0xfffff,      // of kllm_word.token
+    TOKEN_LENGTH_SHIFT = 20,
+    TOKEN_LENGTH = 15,
+    TOKEN_WHOLE = 1 << 24,
+    SHORT_BYTES = 12,        // texts up to here stand in the word table themselves
+};
+
+struct vocab {
+    const struct kllm_vocab *head;
+    const uint32_t *start;
+    const uint8_t *text;
+    const uint8_t *type;
+    const uint32_t *byte_token;
+    const struct kllm_word *words;
+    const uint64_t *pairs;
+    const uint32_t *merges;
+    const uint32_t *scores;
+    const uint32_t *specials;
+    const uint16_t *blocks;
+    const uint8_t *classes;
+};
+
+KLLM_INLINE struct vocab vocab_open(const void *section) {
+    const struct kllm_vocab *h = section;
+    const uint8_t *base = section;
+    return (struct vocab){
+        .head = h,
+        .start = (const uint32_t *)(base + h->start_off),
+        .text = base + h->text_off,
+        .type = base + h->type_off,
+        .byte_token = (const uint32_t *)(base + h->byte_off),
+        .words = (const struct kllm_word *)(base + h->word_off),
+        .pairs = (const uint64_t *)(base + h->pair_off),
+        .merges = (const uint32_t *)(base + h->merge_off),
+        .scores = (const uint32_t *)(base + h->score_off),
+        .specials = (const uint32_t *)(base + h->special_off),
+        .blocks = (const uint16_t *)(base + h->class_off),
+        .classes = base + h->class_off + KLLM_CLASS_BLOCKS * 2,
+    };
+}
+
+KLLM_INLINE uint64_t load_u64(const uint8_t *bytes) {
+    uint64_t word;
+    __builtin_memcpy(&word, bytes, 8);
+    return word;
+}
+
+// Up to 8 bytes, little endian, zeros after them.
+KLLM_INLINE uint64_t load_bytes(const uint8_t *bytes, uint64_t n_bytes) {
+    uint64_t word = 0;
+    for (uint64_t i = 0; i < n_bytes; i++) {
+        word |= (uint64_t)bytes[i] << (8 * i);
+    }
+    return word;
+}
+
+KLLM_INLINE uint64_t mix(uint64_t x) {
+    x *= 0x9e3779b97f4a7c15u;
+    return x ^ (x >> 32);
+}
+
+// The key of a text longer than SHORT_BYTES.
+KLLM_INLINE uint64_t hash_long(const uint8_t *bytes, uint64_t n_bytes) {
+    uint64_t h = n_bytes;
+    uint64_t i = 0;
+    for (; i + 8 <= n_bytes; i += 8) {
+        h = mix(h ^ load_u64(bytes + i));
+    }
+    return mix(h ^ load_bytes(bytes + i, n_bytes - i));
+}
+
+KLLM_INLINE int same_bytes(const struct vocab *v, uint32_t id, const uint8_t *bytes,
+                           uint64_t n_bytes) {
+    return v->start[id + 1] - v->start[id] == n_bytes &&
+           memcmp(v->text + v->start[id], bytes, n_bytes) == 0;
+}
+
+// Finds a token by its text: the token field of its slot, 0 if there is none.
+//
+// n_bytes is 1 or more; readable bytes from the start of the text may be read, n_bytes or more.
+KLLM_INLINE uint32_t find_word(const struct vocab *v, const uint8_t *bytes, uint64_t n_bytes,
+                               uint64_t readable) {
+    uint64_t lo;
+    uint64_t hi = 0;
+    uint32_t length = TOKEN_LENGTH;
+    if (n_bytes > SHORT_BYTES) {
+        lo = hash_long(bytes, n_bytes);
+    } else {
+        length = (uint32_t)n_bytes;
+        if (readable >= 16) {
+            lo = load_u64(bytes);
+            hi = load_u64(bytes + 8);
+        } else {
+            lo = load_bytes(bytes, n_bytes < 8 ? n_bytes : 8);
+            hi = n_bytes > 8 ? load_bytes(bytes + 8, n_bytes - 8) : 0;
+        }
+        if (n_bytes < 8) {
+            lo &= ((uint64_t)1 << (8 * n_bytes)) - 1;
+            hi = 0;
+        } else {
+            hi &= ((uint64_t)1 << (8 * (n_bytes - 8))) - 1;
+        }
+    }
+    uint32_t bits = v->head->word_bits;
+    uint64_t mask = ((uint64_t)1 << bits) - 1;
+    uint64_t i = mix(mix(lo) + hi) >> (32 - bits) & mask;
+    for (;; i = (i + 1) & mask) {
+        const struct kllm_word *w = &v->words[i];
+        if (w->token == 0) {
+            return 0;
+        }
+        if (w->key_lo == lo && w->key_hi == (uint32_t)hi &&
+            (w->token >> TOKEN_LENGTH_SHIFT & TOKEN_LENGTH) == length &&
+            (length != TOKEN_LENGTH || same_bytes(v, w->token & TOKEN_ID, bytes, n_bytes))) {
+            return w->token;
+        }
+    }
+}
+
+// Finds the rank of a merge, NO_RANK if the pair does not merge.
+KLLM_INLINE uint32_t find_pair(const struct vocab *v, uint32_t left, uint32_t right) {
+    uint64_t key = (uint64_t)left << 20 | right;
+    uint32_t bits = v->head->pair_bits;
+    uint64_t mask = ((uint64_t)1 << bits) - 1;
+    uint64_t i = mix(key) >> (32 - bits) & mask;
+    for (;; i = (i + 1) & mask) {
+        uint64_t slot = v->pairs[i];
+        if (slot == UINT64_MAX) {
+            return NO_RANK;
+        }
+        if (slot >> 24 == key) {
+            return (uint32_t)(slot & 0xffffff);
+        }
+    }
+}
+
+// Where ids go: those that fit are written, all are counted.
+struct sink {
+    uint32_t *ids;
+    uint64_t n_max;
+    uint64_t n;
+};
+
+KLLM_INLINE void put_id(struct sink *out, uint32_t id) {
+    if (out->n < out->n_max) {
+        out->ids[out->n] = id;
+    }
+    out->n++;
+}
+
+// One UTF-8 character at text[pos]: its code point, and its length in n_bytes. Bytes that are not
+// UTF-8 are characters of one byte with the code point NOT_UTF8.
+#define NOT_UTF8 0x110000u
+
+KLLM_INLINE uint32_t decode_utf8(const uint8_t *text, uint64_t pos, uint64_t end,
+                                 uint32_t *n_bytes) {
+    uint32_t a = text[pos];
+    uint64_t left = end - pos;
+    *n_bytes = 1;
+    if (a < 0x80) {
+        return a;
+    }
+    if (a < 0xc2 || a > 0xf4 || left < 2 || (text[pos + 1] & 0xc0) != 0x80) {
+        return NOT_UTF8;
+    }
+    uint32_t b = text[pos + 1] & 0x3f;
+    if (a < 0xe0) {
+        *n_bytes = 2;
+        return (a & 0x1f) << 6 | b;
+    }
+    if (left < 3 || (text[pos + 2] & 0xc0) != 0x80) {
+        return NOT_UTF8;
+    }
+    uint32_t c = text[pos + 2] & 0x3f;
+    if (a < 0xf0) {
+        uint32_t code = (a & 0x0f) << 12 | b << 6 | c;
+        if (code < 0x800 || (code >= 0xd800 && code < 0xe000)) {
+            return NOT_UTF8;
+        }
+        *n_bytes = 3;
+        return code;
+    }
+    if (left < 4 || (text[pos + 3] & 0xc0) != 0x80) {
+        return NOT_UTF8;
+    }
+    uint32_t code = (a & 0x07) << 18 | b << 12 | c << 6 | (text[pos + 3] & 0x3f);
+    if (code < 0x10000 || code > 0x10ffff) {
+        return NOT_UTF8;
+    }
+    *n_bytes = 4;
+    return code;
+}
+
+// ------------------------------------------------------------------------------- pretokenize.c
+
+// Cuts text into words; bounds[k] ends the piece that stage k of the rule has cut.
+enum { MAX_STAGE = 6 };
+
+struct splitter {
+    const struct vocab *v;
+    const uint8_t *text;
+    uint64_t pos;
+    uint64_t end;
+    uint64_t bounds[MAX_STAGE];
+};
+
+void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *text,
+                      uint64_t pos, uint64_t end);
+
+/// Returns the end of the word that starts at s->pos (before s->end), and moves s->pos there.
+uint64_t kllm_split_next(struct splitter *s);
+
+// --------------------------------------------------------------------------------------- merge.c
+
+enum {
+    WINDOW_BYTES = 4096,
+    WINDOW_MARGIN = 1024, // what the end of a window may still change, unless the word ends there
+    WINDOW_BUFFER = 8192,
+};
+
+// Symbols of a stretch of text, by the offset of their first byte; the work space of kllm_encode.
+struct window {
+    uint32_t ids[WINDOW_BYTES];
+    uint32_t ranks[WINDOW_BYTES]; // of the pair with the next symbol
+    uint32_t made[WINDOW_BYTES];  // SentencePiece: the token that pair makes
+    uint16_t next[WINDOW_BYTES];
+    uint16_t prev[WINDOW_BYTES];
+    uint32_t heap[3 * WINDOW_BYTES]; // rank << 12 | offset, the lowest first
+    uint32_t n_heap;
+    uint8_t buffer[WINDOW_BUFFER + 16]; // SentencePiece: text with its spaces made plain
+};
+
+/// Encodes a word of byte-level BPE: n_bytes (1 or more) bytes; readable as in find_word.
+void kllm_encode_word(const struct vocab *v, struct window *w, const uint8_t *word,
+                      uint64_t n_bytes, uint64_t readable, struct sink *out);
+
+/// Encodes a stretch of text by SentencePiece's rules, with a space before it where prefix is 1.
+void kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *text,
+                     uint64_t n_bytes, uint32_t prefix, struct sink *out);
+
+/// Merges the symbols of text[0, n_bytes) and writes those that are certain; all where last is 1.
+///
+/// n_bytes is 1 .. WINDOW_BYTES. Returns the number of bytes written, 1 or more.
+uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8_t *text,
+                            uint64_t n_bytes, uint32_t last, struct sink *out);
+
+#endif
