@@ -186,6 +186,18 @@ static int32_t check_tensors(const struct kllm_image *image, uint64_t *bad_off) 
     return KLLM_OK;
 }
 
+static int32_t check_vocab(const struct kllm_image *m, uint64_t *bad_off) {
+    const struct kllm_vocab *vocab = (const void *)((const uint8_t *)m + m->vocab_off);
+    uint64_t bad = 0;
+    int32_t status = kllm_vocab_check(vocab, m->vocab_bytes, &bad);
+    if (status == KLLM_OK && vocab->n_vocab != m->n_vocab) {
+        bad = offsetof(struct kllm_vocab, n_vocab);
+        status = KLLM_ERR_FORMAT;
+    }
+    *bad_off = m->vocab_off + bad;
+    return status;
+}
+
 int32_t kllm_image_check(const void *image, uint64_t n_bytes, uint64_t *bad_off) {
     const struct kllm_image *m = image;
     uint64_t bad = 0;
@@ -207,6 +219,9 @@ int32_t kllm_image_check(const void *image, uint64_t n_bytes, uint64_t *bad_off)
     }
     if (status == KLLM_OK) {
         status = check_tensors(m, &bad);
+    }
+    if (status == KLLM_OK) {
+        status = check_vocab(m, &bad);
     }
     if (status != KLLM_OK) {
         *bad_off = bad;
