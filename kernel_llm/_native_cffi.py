@@ -1,7 +1,7 @@
 """
 The core under CPython: the functions of kllm.h by their own names, and memory for them.
 
-A pointer is a cffi `char *`: adding an offset to it gives the next pointer.
+A pointer is a cffi `void *`: adding an offset in bytes to it gives another one.
 """
 
 import mmap
@@ -30,7 +30,7 @@ for _name, _result, _arguments in _abi.FUNCTIONS:
 
 def pointer(buffer):
     """Returns the pointer to a buffer's bytes; the buffer must outlive its use."""
-    return ffi.from_buffer("char[]", buffer, require_writable=False)
+    return ffi.cast("void *", ffi.from_buffer(buffer))
 
 
 def view(address, n_bytes):
@@ -57,8 +57,8 @@ class Memory:
             finally:
                 os.close(fd)
         self.n_bytes = len(self._map) if path is not None else n_bytes
-        self._bytes = ffi.from_buffer("char[]", self._map, require_writable=False)
-        self.address = ffi.cast("char *", self._bytes)
+        self._bytes = ffi.from_buffer(self._map)
+        self.address = ffi.cast("void *", self._bytes)
 
     def close(self):
         """Unmaps it; every pointer into it is void afterwards."""

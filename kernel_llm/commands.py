@@ -126,9 +126,9 @@ def quantize(args):
 
 
 def _prompt_ids(model, args, text):
-    if not args.chat:
-        return model.encode(text)
     kind = model.image.chat
+    if args.chat is False or (args.chat is None and kind == _abi.KLLM_CHAT_NONE):
+        return model.encode(text)
     if kind == _abi.KLLM_CHAT_NONE:
         raise KllmError(_abi.KLLM_ERR_UNSUPPORTED,
                         "the model has no turn format that is known here; leave out --chat")
