@@ -1,0 +1,54 @@
+"""Files that are whole or not there: the cache directory and atomic writing. CPython only."""
+
+import contextlib
+import os
+import stat
+
+
+def cache_dir():
+    """Returns the directory for what can be made again, created if missing: XDG's, ours in it."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # the XDG rule: relative paths are ignored
+        base = os.path.join(os.path.expanduser("~"), ".cache")
+    path = os.path.join(base, "kernel-llm")
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+def sync_dir(path):
+    """Makes names in a directory survive a power cut, where the file system can."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError:
+        pass  # some network file systems refuse; the data itself was synced before
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def atomic_write(path):
+    """
+    Gives a file open for writing bytes that becomes `path` when the block ends without an error.
+
+    Until then, and after an error or an interrupt, whatever was at `path` is still there and
+    nothing new is. A link at `path` stays; what it points to is replaced.
+    Raises OSError, also where `path` is a directory or a device.
+    """
+    path = os.path.realpath(path)
+    if os.path.lexists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("%s is not a regular file" % path)
+    folder = os.path.dirname(path)
+    part = os.path.join(folder, ".kernel-llm-%s.part" % os.urandom(8).hex())
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with open(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+    sync_dir(folder)
