@@ -1,0 +1,55 @@
+"""What the tests share: data that may be beside the project, small models, the real model."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SEED = int(os.environ.get("SEED", "20240229"))
+
+
+def pytest_report_header():
+    return f"seed {SEED} (SEED=… sets it)"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of published vocabularies beside the project; not everyone has it."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("the published vocabularies are not beside the project")
+    return path
+
+
+@pytest.fixture
+def rng():
+    return random.Random(SEED)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory):
+    """Returns a function (arch, dtype, **options) -> path of a small seeded GGUF model."""
+    from make_data import make_gpt2, make_llama
+
+    folder = tmp_path_factory.mktemp("models")
+
+    def make(arch, dtype, **options):
+        name = "-".join([arch, dtype, *(f"{k}{v}" for k, v in sorted(options.items()))])
+        path = folder / f"{name}.gguf"
+        if not path.exists():
+            {"llama": make_llama, "gpt2": make_gpt2}[arch](path, dtype=dtype, **options)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    """The path of SmolLM2-135M-Instruct; fetched if it is not in the cache yet."""
+    from kernel_llm.pull import pull
+
+    if os.environ.get("KLLM_OFFLINE"):
+        pytest.skip("KLLM_OFFLINE is set")
+    return pull("smollm2-135m")
