@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packed matrices times "q8" rows on the armv8.0 floor, which has no SDOT.
+//
+// The unit of work is 8 rows x 1 block x 1 token: 32 SMULL/SMLAL (8 products each) into four
+// accumulators of 8 int16, fed by two LD4R that copy a token's 4-column pieces to all lanes. For
+// several tokens the block's weights are unpacked once into 16 registers and every token of the
+// tile runs over them; the float accumulators then live in memory, for which there is no room.
+#ifndef KLLM_MATMUL_NEON_H
+#define KLLM_MATMUL_NEON_H
+
+#include "neon.h"
+
+enum weight_format { FORMAT_Q4_0, FORMAT_Q4_1, FORMAT_Q8_0 };
+enum tile_shape { TILE_ROWS = 8, TILE_TOKENS = 16 };
+
+// A block of 8 rows: w[g][h] holds columns 4g .. 4g+3 of rows 4h .. 4h+3.
+struct weights {
+    int8x16_t w[8][2];
+};
+
+// Sums over a block for 8 rows.
+struct sums {
+    int32x4_t s[2];
+};
+
+// A block of a token: its eight 4-column pieces, each copied to all four lanes.
+struct piece {
+    int32x4x4_t x[2];
+};
+
+/// Unpacks nibbles 0..15 of a block; the rows' bytes start at quants.
+KLLM_INLINE struct weights load_nibbles(const uint8_t *quants) {
+    struct weights out;
+    uint8x16_t mask = vdupq_n_u8(15);
+    KLLM_UNROLL
+    for (uint32_t j = 0; j < 4; j++) {
+        KLLM_UNROLL
+        for (uint32_t h = 0; h < 2; h++) {
+            uint8x16_t bytes = vld1q_u8(quants + j * KLLM_CHUNK + h * 16);
+            out.w[j][h] = vreinterpretq_s8_u8(vandq_u8(bytes, mask));
+            out.w[j + 4][h] = vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4));
+        }
+    }
+    return out;
+}
+
+KLLM_INLINE struct weights load_bytes(const uint8_t *quants) {
+    struct weights out;
+    KLLM_UNROLL
+    for (uint32_t g = 0; g < 8; g++) {
+        KLLM_UNROLL
+        for (uint32_t h = 0; h < 2; h++) {
+            out.w[g][h] = vreinterpretq_s8_u8(vld1q_u8(quants + g * KLLM_CHUNK + h * 16));
+        }
+    }
+    return out;
+}
+
+KLLM_INLINE struct piece load_piece(const int8_t *q) {
+    const int32_t *words = (const int32_t *)(const void *)q;
+    return (struct piece){{vld4q_dup_s32(words), vld4q_dup_s32(words + 4)}};
+}
+
+KLLM_INLINE int8x16_t piece_of(const struct piece *p, uint32_t g) {
+    return vreinterpretq_s8_s32(p->x[g / 4].val[g % 4]);
+}
+
+/// Exact sums of nibble * q. A lane adds 8 products: 8 * 15 * 127 = 15240; a pair 30480 < 2^15.
+KLLM_INLINE struct sums sum_nibbles(const struct weights *w, const int8_t *q) {
+    struct piece p = load_piece(q);
+    struct sums out;
+    KLLM_UNROLL
+    for (uint32_t h = 0; h < 2; h++) {
+        int8x16_t x = piece_of(&p, 0);
+        int16x8_t low = vmull_s8(vget_low_s8(w->w[0][h]), vget_low_s8(x));
+        int16x8_t high = vmull_high_s8(w->w[0][h], x);
+        KLLM_UNROLL
+        for (uint32_t g = 1; g < 8; g++) {
+            x = piece_of(&p, g);
+            low = vmlal_s8(low, vget_low_s8(w->w[g][h]), vget_low_s8(x));
+            high = vmlal_high_s8(high, w->w[g][h], x);
+        }
+        out.s[h] = vpaddlq_s16(vpaddq_s16(low, high));
+    }
+    return out;
+}
+
+/// Exact sums of byte * q. A lane adds 2 products, at most 2 * 128 * 127 = 32512 < 2^15, before
+/// it is widened.
+KLLM_INLINE struct sums sum_bytes(const struct weights *w, const int8_t *q) {
+    struct piece p = load_piece(q);
+    struct sums out;
+    KLLM_UNROLL
+    for (uint32_t h = 0; h < 2; h++) {
+        int32x4_t low = vdupq_n_s32(0);
+        int32x4_t high = vdupq_n_s32(0);
+        KLLM_UNROLL
+        for (uint32_t g = 0; g < 8; g += 2) {
+            int8x16_t x = piece_of(&p, g);
+            int8x16_t z = piece_of(&p, g + 1);
+            int16x8_t a = vmull_s8(vget_low_s8(w->w[g][h]), vget_low_s8(x));
+            int16x8_t b = vmull_high_s8(w->w[g][h], x);
+            a = vmlal_s8(a, vget_low_s8(w->w[g + 1][h]), vget_low_s8(z));
+            b = vmlal_high_s8(b, w->w[g + 1][h], z);
+            low = g == 0 ? vpaddlq_s16(a) : vpadalq_s16(low, a);
+            high = g == 0 ? vpaddlq_s16(b) : vpadalq_s16(high, b);
+        }
+        out.s[h] = vpaddq_s32(low, high);
+    }
+    return out;
+}
+
+// Where a tile of 8 rows lies in its group, and what its format means.
+struct tile {
+    const uint8_t *quants; // of the first block
+    const uint16_t *scale; // of the first block
+    uint32_t block_bytes;  // from block to block of quants
+    uint32_t scale_count;  // from block to block of scales
+};
+
+KLLM_INLINE struct tile tile_of(enum weight_format format, const void *w, uint32_t row,
+                                uint32_t cols) {
+    uint32_t n_block = cols / KLLM_QK;
+    uint64_t group_bytes = format == FORMAT_Q4_0   ? group_bytes_q4_0(cols)
+                           : format == FORMAT_Q4_1 ? group_bytes_q4_1(cols)
+                                                   : group_bytes_q8_0(cols);
+    uint32_t block_bytes = format == FORMAT_Q8_0 ? KLLM_Q8_BLOCK : KLLM_Q4_BLOCK;
+    uint32_t r = row % KLLM_GROUP;
+    const uint8_t *group = (const uint8_t *)w + row / KLLM_GROUP * group_bytes;
+    return (struct tile){group + r * 4,
+                         (const uint16_t *)(const void *)(group + n_block * block_bytes) + r,
+                         block_bytes, format == FORMAT_Q4_1 ? 2 * KLLM_GROUP : KLLM_GROUP};
+}
+
+// acc += a block's sums for one token, in the order of kllm_matmul_fn.
+KLLM_INLINE void accumulate(enum weight_format format, float32x4_t acc[2], const struct weights *w,
+                            const float32x4_t scale[4], const int8_t *q, const float *d,
+                            const int32_t *sum) {
+    struct sums s = format == FORMAT_Q8_0 ? sum_bytes(w, q) : sum_nibbles(w, q);
+    float32x4_t dx = vld1q_dup_f32(d);
+    KLLM_UNROLL
+    for (uint32_t h = 0; h < 2; h++) {
+        int32x4_t total = s.s[h];
+        if (format == FORMAT_Q4_0) { // a nibble is its weight plus 8
+            total = vmlsq_s32(total, vld1q_dup_s32(sum), vdupq_n_s32(8));
+        }
+        acc[h] = vfmaq_f32(acc[h], vcvtq_f32_s32(total), vmulq_f32(scale[h], dx));
+        if (format == FORMAT_Q4_1) {
+            float32x4_t sums = vcvtq_f32_s32(vld1q_dup_s32(sum));
+            acc[h] = vfmaq_f32(acc[h], sums, vmulq_f32(scale[2 + h], dx));
+        }
+    }
+}
+
+KLLM_INLINE struct weights load_block(enum weight_format format, const struct tile *tile,
+                                      uint32_t b, float32x4_t scale[4]) {
+    const uint16_t *scales = tile->scale + b * tile->scale_count;
+    load_scales(scale, scales);
+    if (format == FORMAT_Q4_1) {
+        load_scales(scale + 2, scales + KLLM_GROUP);
+    }
+    const uint8_t *quants = tile->quants + b * tile->block_bytes;
+    return format == FORMAT_Q8_0 ? load_bytes(quants) : load_nibbles(quants);
+}
+
+// Makes the compiler forget where weights came from. Else it keeps their low halves, which every
+// SMULL reads for nothing, in registers of their own, and spills half of the block.
+KLLM_INLINE void pin(struct weights *w) {
+    KLLM_UNROLL
+    for (uint32_t g = 0; g < 8; g++) {
+        KLLM_UNROLL
+        for (uint32_t h = 0; h < 2; h++) {
+            __asm__("" : "+w"(w->w[g][h]));
+        }
+    }
+}
+
+// Writes the n <= 8 rows of a tile that exist.
+KLLM_INLINE void store_rows(float *y, const float32x4_t acc[2], uint32_t n) {
+    if (n >= TILE_ROWS) {
+        vst1q_f32(y, acc[0]);
+        vst1q_f32(y + 4, acc[1]);
+        return;
+    }
+    float part[TILE_ROWS];
+    vst1q_f32(part, acc[0]);
+    vst1q_f32(part + 4, acc[1]);
+    for (uint32_t i = 0; i < n; i++) {
+        y[i] = part[i];
+    }
+}
+
+KLLM_INLINE void tile_token(enum weight_format format, float *y, const struct tile *tile,
+                            struct q8_row x, uint32_t n_block, uint32_t n_row) {
+    float32x4_t acc[2] = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f)};
+    for (uint32_t b = 0; b < n_block; b++) {
+        float32x4_t scale[4];
+        struct weights w = load_block(format, tile, b, scale);
+        accumulate(format, acc, &w, scale, x.q + b * KLLM_QK, x.d + b, x.sum + b);
+    }
+    store_rows(y, acc, n_row);
+}
+
+KLLM_INLINE void tile_tokens(enum weight_format format, float *y, const struct tile *tile,
+                             const uint8_t *x, uint32_t cols, uint32_t n_token, uint32_t n_row,
+                             uint32_t y_stride) {
+    float32x4_t acc[TILE_TOKENS][2];
+    for (uint32_t t = 0; t < n_token; t++) {
+        acc[t][0] = acc[t][1] = vdupq_n_f32(0.0f);
+    }
+    uint64_t stride = q8_bytes(cols);
+    for (uint32_t b = 0; b < cols / KLLM_QK; b++) {
+        float32x4_t scale[4];
+        struct weights w = load_block(format, tile, b, scale);
+        struct q8_row first = q8_row_of(x, 0, cols);
+        const int8_t *q = first.q + b * KLLM_QK;
+        const uint8_t *d = (const uint8_t *)(first.d + b);
+        uint32_t sum_off = cols / 8;
+        for (uint32_t t = 0; t < n_token; t++, q += stride, d += stride) {
+            pin(&w);
+            accumulate(format, acc[t], &w, scale, q, (const float *)(const void *)d,
+                       (const int32_t *)(const void *)(d + sum_off));
+        }
+    }
+    for (uint32_t t = 0; t < n_token; t++) {
+        store_rows(y + (uint64_t)t * y_stride, acc[t], n_row);
+    }
+}
+
+/// kllm_matmul_fn for a quantised format.
+KLLM_INLINE void matmul_neon(enum weight_format format, float *y, const void *w, const void *x,
+                             uint32_t rows, uint32_t cols, uint32_t n_token, uint32_t y_stride) {
+    for (uint32_t r = 0; r < rows; r += TILE_ROWS) {
+        struct tile tile = tile_of(format, w, r, cols);
+        uint32_t n_row = rows - r;
+        for (uint32_t t = 0; t < n_token; t += TILE_TOKENS) {
+            uint32_t n = min_u32(TILE_TOKENS, n_token - t);
+            float *out = y + (uint64_t)t * y_stride + r;
+            const uint8_t *in = (const uint8_t *)x + t * q8_bytes(cols);
+            if (n == 1) {
+                tile_token(format, out, &tile, q8_row_of(in, 0, cols), cols / KLLM_QK, n_row);
+            } else {
+                tile_tokens(format, out, &tile, in, cols, n, n_row, y_stride);
+            }
+        }
+    }
+}
+
+#endif
