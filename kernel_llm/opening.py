@@ -14,7 +14,6 @@ from kernel_llm.encoder import Encoder
 from kernel_llm.files import cache_dir
 from kernel_llm.image import Image, is_image
 from kernel_llm.model import N_CTX_DEFAULT, Model
-from kernel_llm.pull import resolve
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def packed_path(path):
     stat = os.stat(path)
     key = f"{os.path.realpath(path)}|{stat.st_size}|{stat.st_mtime_ns}|{_abi.KLLM_IMAGE_LAYOUT}"
     name = f"{Path(path).stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.kllm"
-    return cache_dir() / "images" / name
+    return Path(cache_dir(), "images", name)
 
 
 def open_image(path, progress=show_progress):
@@ -59,6 +58,8 @@ def open_image(path, progress=show_progress):
 
 def open_model(path, progress=show_progress, **options):
     """Opens a model by path or pulled name; options are those of Model."""
+    from kernel_llm.pull import resolve
+
     return Model(open_image(resolve(path), progress), **options)
 
 
