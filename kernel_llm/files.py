@@ -3,15 +3,16 @@
 import contextlib
 import os
 import stat
+from pathlib import Path
 
 
 def cache_dir():
-    """Returns the directory for what can be made again, created if missing: XDG's, ours in it."""
+    """Returns the Path of our directory for what can be made again, created if missing."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the XDG rule: relative paths are ignored
         base = os.path.join(os.path.expanduser("~"), ".cache")
-    path = os.path.join(base, "kernel-llm")
-    os.makedirs(path, exist_ok=True)
+    path = Path(base) / "kernel-llm"
+    path.mkdir(parents=True, exist_ok=True)
     return path
 
 

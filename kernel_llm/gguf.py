@@ -32,6 +32,14 @@ class Tensor:
         return "Tensor(%r, %s, %s)" % (self.name, gt.DTYPES[self.dtype][0], list(self.dims))
 
 
+def _text(data):
+    """Returns bytes as str, or as they are where they are not UTF-8: see Fields.string."""
+    try:
+        return data.decode()
+    except UnicodeError:
+        return data
+
+
 class _Cursor:
     """Takes bytes from a file, never past end."""
 
@@ -61,12 +69,8 @@ class _Cursor:
         if n_bytes == 0 or n_bytes > limit_bytes:
             text = "%d is not in 1..%d" % (n_bytes, limit_bytes)
             fail(KLLM_ERR_FORMAT, field + " length", off, text)
-        data = self.take(n_bytes, field)
-        try:
-            text = data.decode()
-        except UnicodeError:
-            text = "\0"
-        if "\0" in text:
+        text = _text(self.take(n_bytes, field))
+        if isinstance(text, bytes) or "\0" in text:
             fail(KLLM_ERR_FORMAT, field, off + 8, "a NUL byte or invalid UTF-8")
         return text
 
@@ -165,11 +169,7 @@ class GGUF:
         if kind == gt.ARRAY:
             value = self._read_array(cursor, key, field)
         elif kind == gt.STR:
-            value = cursor.string(field)
-            try:
-                value = value.decode()
-            except UnicodeError:
-                pass  # stays bytes; string() refuses it where text is needed
+            value = _text(cursor.string(field))
         else:
             value = cursor.number(gt.VALUES[kind][1], field)
             if gt.VALUE_NAMES[kind] == "bool":
@@ -317,3 +317,32 @@ class GGUF:
         if len(data) != tensor.n_bytes:
             fail(KLLM_ERR_FORMAT, "tensor %r" % tensor.name, tensor.off, "the file became shorter")
         return data
+
+
+def summary(path):
+    """
+    Returns what people want to know of a GGUF file: (fields, tensors).
+
+    fields: key -> int, float, bool or text; long arrays are only counted.
+    tensors: list of (name, type, rows, cols, offset, bytes).
+    """
+    gguf = GGUF(path)
+    fields = {"GGUF version": gguf.version, "file bytes": gguf.n_bytes}
+    if gguf.trailing_bytes:
+        fields["trailing bytes"] = gguf.trailing_bytes
+    for key, value in gguf.metadata.items():
+        if isinstance(value, bytes):
+            value = repr(value)
+        elif isinstance(value, (list, array)):
+            if len(value) > 8:
+                value = "%s, %d elements" % (gguf.types[key], len(value))
+            else:
+                value = repr([_text(x) if isinstance(x, bytes) else x for x in value])
+        fields[key] = value
+    tensors = []
+    for t in gguf.tensors:
+        rows = 1
+        for dim in t.dims[:-1]:
+            rows *= dim
+        tensors.append((t.name, gt.DTYPES[t.dtype][0], rows, t.dims[-1], t.off, t.n_bytes))
+    return fields, tensors

@@ -9,10 +9,12 @@ from kernel_llm.gguf_fields import fail
 from kernel_llm.gguf_types import DTYPES
 
 _QK = _abi.KLLM_QK
-_VECTOR_DTYPES = (_abi.KLLM_F32, _abi.KLLM_F16)
+_BF16 = 30  # exact in f32
+_VECTOR_DTYPES = (_abi.KLLM_F32, _abi.KLLM_F16, _BF16)
 _MATRIX_DTYPES = (
     _abi.KLLM_F32,
     _abi.KLLM_F16,
+    _BF16,
     _abi.KLLM_Q4_0,
     _abi.KLLM_Q4_1,
     _abi.KLLM_Q8_0,
@@ -56,7 +58,8 @@ _LLAMA_MODEL = (
     (_abi.KLLM_T_OUT_NORM, "output_norm.weight", "one", "n_embd", True),
     (_abi.KLLM_T_OUTPUT, "output.weight", "n_vocab", "n_embd", False),
 )
-_GPT2_MODEL = _LLAMA_MODEL + (
+_GPT2_MODEL = (
+    *_LLAMA_MODEL,
     (_abi.KLLM_T_POS_EMBD, "position_embd.weight", "n_ctx_train", "n_embd", True),
     (_abi.KLLM_T_OUT_NORM_BIAS, "output_norm.bias", "one", "n_embd", True),
 )

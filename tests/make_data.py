@@ -1,4 +1,4 @@
-"""Makes tiny GGUF models from a seed: everything the model tests run on. No downloads, no files."""
+"""Makes tiny GGUF models from a seed: what the model tests run on."""
 
 import numpy as np
 
