@@ -68,7 +68,7 @@ ARM_FLAGS = ["-march=armv8-a"]
 X86_SYSTEM = ["cpu_x86_64.c", "threads_linux.c"]
 ARM_SYSTEM = ["cpu_aarch64_linux.c", "threads_linux.c"]
 BARE_SYSTEM = ["cpu_fixed.c", "threads_none.c"]
-BARE_FLAGS = [*ARM_FLAGS, "-fno-pic", "-mstrict-align", "-fno-stack-protector"]
+BARE_FLAGS = [*ARM_FLAGS, "-DKLLM_FLOOR", "-fno-pic", "-fno-stack-protector"]
 
 
 def targets():
@@ -97,6 +97,8 @@ def sources(target):
     files = [p for p in SOURCES.glob("*.c") if not p.name.startswith(per_system)]
     files += [SOURCES / name for name in target.system]
     files += [*(SOURCES / "c").glob("*.c"), *(SOURCES / target.isa).glob("*.c")]
+    if "-DKLLM_FLOOR" in target.flags:
+        files = [p for p in files if not any(p.stem.endswith(s) for s in SUFFIX_FLAGS)]
     return sorted(files)
 
 

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "matmul_neon_dotprod.h"
+
+void kllm_matmul_f32_q8_0_q8_neon_dotprod(float *y, const void *w, const void *x, uint32_t rows,
+                                          uint32_t cols, uint32_t n_token, uint32_t y_stride) {
+    matmul_neon_dotprod(FORMAT_Q8_0, y, w, x, rows, cols, n_token, y_stride);
+}
