@@ -1,7 +1,6 @@
 """Packs a GGUF file into a model image; docs/image.md says what lies where. CPython only."""
 
 import hashlib
-import mmap
 import struct
 import zlib
 
@@ -127,7 +126,7 @@ def _rope_slabs(hyper):
 
 def _tensor_slabs(data, source, dtype):
     """Yields the packed bytes of a tensor in slabs of whole groups of rows."""
-    raw = np.frombuffer(data, np.uint8, source.n_bytes, source.off)
+    raw = data[source.off : source.off + source.n_bytes]
     row_bytes = source.n_bytes // source.rows
     step = max(1, _SLAB_BYTES // (row_bytes * GROUP)) * GROUP
     for first in range(0, source.rows, step):
@@ -161,9 +160,8 @@ def pack(path, output, progress, pre=None):
     permission); whatever was at output before is then still there.
     """
     layout = _Layout(GGUF(path), pre)
+    data = np.memmap(path, np.uint8, "r")
     with (
-        open(path, "rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
         progress(f"packing {output.name}") as show,
         atomic_write(output) as image,
     ):

@@ -2,23 +2,29 @@
 The forward pass in float64 NumPy, straight from a GGUF file: the expectation for whole models.
 
 Written from the papers and the GGUF conventions, not from the C core: weights are dequantised by
-the `gguf` package, nothing is quantised on the way, every sum is a float64 matrix product.
+the `gguf` package, every sum is a float64 matrix product. Nothing is quantised on the way, unless
+q8_inputs asks for inputs of quantised matrices rounded to 8 bits in blocks of 32, as the engine
+does it by design.
 """
 
 import numpy as np
-from gguf import GGUFReader
+from gguf import GGMLQuantizationType, GGUFReader
 from gguf.quants import dequantize
 
 
 class NumpyModel:
     """A llama or gpt2 model in float64; `forward(ids)` gives the logits after every token."""
 
-    def __init__(self, path):
+    def __init__(self, path, q8_inputs=False):
         reader = GGUFReader(str(path))
         self.fields = {name: field.contents() for name, field in reader.fields.items()
                        if not name.startswith("tokenizer.ggml.")}  # fmt: skip
         self.weights = {
             t.name: dequantize(t.data, t.tensor_type).astype(np.float64) for t in reader.tensors
+        }
+        exact = (GGMLQuantizationType.F32, GGMLQuantizationType.F16)
+        self.rounded = {
+            t.name for t in reader.tensors if q8_inputs and t.tensor_type not in exact
         }
         self.arch = self.fields["general.architecture"]
         get = lambda key, default=None: self.fields.get(f"{self.arch}.{key}", default)  # noqa: E731
@@ -32,6 +38,8 @@ class NumpyModel:
 
     def linear(self, x, name):
         bias = self.weights.get(name + ".bias", 0.0)
+        if name + ".weight" in self.rounded:
+            x = rounded_to_q8(x)
         return x @ self.weights[name + ".weight"].T + bias
 
     def norm(self, x, name):
@@ -92,6 +100,14 @@ class NumpyModel:
         x = self.norm(x, "output_norm")
         output = "output" if "output.weight" in self.weights else "token_embd"
         return self.linear(x, output)
+
+
+def rounded_to_q8(x):
+    """Returns x with every block of 32 rounded to multiples of its largest magnitude / 127."""
+    blocks = x.reshape(*x.shape[:-1], -1, 32)
+    step = np.abs(blocks).max(-1, keepdims=True) / 127
+    step[step == 0] = 1
+    return (np.rint(blocks / step) * step).reshape(x.shape)
 
 
 def nll_of(logits, ids):

@@ -15,7 +15,7 @@ IDS = [(7 * i * i + 3 * i + 11) % 250 for i in range(70)]
 MODELS = [("llama", d) for d in ("f32", "f16", "q8_0", "q4_0", "q4_1")] + [
     ("gpt2", d) for d in ("f32", "q8_0")
 ]
-IDS_OF = {m: "-".join(m) for m in MODELS}.get
+QUANTIZED = ("q8_0", "q4_0", "q4_1")
 
 
 @pytest.fixture(autouse=True)
@@ -43,15 +43,16 @@ def as_floats(bits):
 @pytest.mark.parametrize("tied", [True, False])
 def test_logits_are_those_of_numpy(tiny_models, arch, dtype, tied):
     path = tiny_models(arch, dtype, tied=tied)
-    expected = NumpyModel(path).forward(IDS)
+    expected = NumpyModel(path, q8_inputs=True).forward(IDS)
     with open_tiny(path, kv="f32") as model:
         found = as_floats(logits_of(model, IDS))
-    spread = expected.std()
-    # f32: rounding of sums of some hundred terms. f16: the same, weights are exact. Quantised:
-    # activations carry 8 bits, a relative error of 1/254 each, averaged over a row.
-    limit = 1e-4 if dtype in ("f32", "f16") else 0.1
-    assert np.abs(found - expected).max() < limit * spread
-    assert abs(nll_of(found, IDS).mean() - nll_of(expected, IDS).mean()) < 0.02
+    error = np.abs(found - expected) / expected.std()
+    assert error.max() < 1e-4 or dtype in QUANTIZED
+    # A sum that differs in its last bits may round an activation to the next of 254 steps, which
+    # few do: most logits agree as closely as without, the others within some steps.
+    assert np.median(error) < 2e-3
+    assert error.max() < 0.1
+    assert nll_of(found, IDS).mean() == pytest.approx(nll_of(expected, IDS).mean(), rel=1e-3)
 
 
 @pytest.mark.parametrize("arch,dtype", MODELS)
@@ -136,7 +137,8 @@ def test_score_is_minus_log_of_softmax(tiny_models):
         logits = as_floats(logits_of(model, IDS))
         model.reset()
         nll, top1 = model.score_ids(IDS)
-    assert np.allclose(nll, nll_of(logits, IDS), rtol=0, atol=2e-6)
+    # The result is a float (2^-24), the sum of exponentials is off by an ulp of float each.
+    assert np.allclose(nll, nll_of(logits, IDS), rtol=2.0**-23, atol=2.0**-22)
     assert top1 == logits[: len(IDS) - 1].argmax(-1).tolist()
 
 
