@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// Quantised matrix times "q8" rows with VPDPBUSD: the body that the three weight types share.
+//
+// A 64-byte chunk holds 4 columns of 16 rows, so one VPDPBUSD by 4 activations, broadcast, adds
+// their products to 16 rows' sums. Its first operand is unsigned: the type's bias is added to each
+// weight, and bias * sum(activations) is taken off each block's sum. All of that is exact.
+#ifndef KLLM_MATMUL_AVX512VNNI_H
+#define KLLM_MATMUL_AVX512VNNI_H
+
+#include <immintrin.h>
+
+#include "../kernels.h"
+#include "../layout.h"
+
+// A token tile: 5 tokens x 2 groups are 10 sums and 10 results in registers, and the 10 chains of
+// VPDPBUSD hide its latency.
+enum { TILE_TOKENS = 5, TILE_GROUPS = 2, STREAM_GROUPS = 4 };
+
+// What differs between the weight types; always a compile-time constant.
+struct weight_type {
+    uint32_t block_bytes; // quants of a block of a group
+    uint32_t scale_bytes; // scales of a block of a group
+    uint32_t shift;       // log2 of the bias; 0 for none
+};
+
+// Unsigned weights of 4 columns, chunk i = 0..7 of a block: i < 4 low nibbles, then high ones.
+KLLM_INLINE __m512i load_weights(const uint8_t *block, uint32_t i, struct weight_type type) {
+    if (type.block_bytes == KLLM_Q8_BLOCK) {
+        return _mm512_xor_si512(_mm512_loadu_si512(block + i * KLLM_CHUNK),
+                                _mm512_set1_epi8(-128));
+    }
+    __m512i bytes = _mm512_loadu_si512(block + i % 4 * KLLM_CHUNK);
+    return _mm512_and_si512(i < 4 ? bytes : _mm512_srli_epi16(bytes, 4), _mm512_set1_epi8(15));
+}
+
+KLLM_INLINE __m512 load_scales(const uint8_t *scales) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)scales));
+}
+
+// The 4 bytes at p, 16 times.
+KLLM_INLINE __m512i broadcast(const uint8_t *p) {
+    return _mm512_set1_epi32(*(const int32_t *)(const void *)p);
+}
+
+// The part of a matrix that one tile multiplies.
+struct tile {
+    float *y;            // of the first row and token
+    const uint8_t *w;    // first group
+    const uint8_t *x;    // first "q8" row
+    uint64_t group_bytes;
+    uint64_t row_bytes;  // of a "q8" row
+    uint32_t rows;       // at most 16 n_group: what is written
+    uint32_t cols;
+    uint32_t y_stride;
+};
+
+// n_group groups of rows times n_token tokens. Groups past the last row repeat the last one.
+KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t n_group,
+                               struct weight_type type) {
+    __m512 acc[TILE_TOKENS][STREAM_GROUPS];
+    const uint8_t *group[STREAM_GROUPS];
+    uint32_t n_block = p->cols / KLLM_QK;
+    uint32_t last = (p->rows - 1) / KLLM_GROUP;
+    uint64_t ahead = n_token == 1 ? n_group * p->group_bytes : 0;
+#pragma GCC unroll 4
+    for (uint32_t g = 0; g < n_group; g++) {
+        group[g] = p->w + min_u32(g, last) * p->group_bytes;
+#pragma GCC unroll 5
+        for (uint32_t t = 0; t < n_token; t++) {
+            acc[t][g] = _mm512_setzero_ps();
+        }
+    }
+    for (uint32_t b = 0; b < n_block; b++) {
+        uint64_t quants_off = (uint64_t)b * type.block_bytes;
+        uint64_t scales_off = (uint64_t)n_block * type.block_bytes + b * type.scale_bytes;
+        const uint8_t *q = p->x + b * KLLM_QK;
+        const uint8_t *d = p->x + p->cols + b * 4;
+        const uint8_t *sum = d + p->cols / 8;
+        __m512i s[TILE_TOKENS][STREAM_GROUPS];
+#pragma GCC unroll 20
+        for (uint32_t i = 0; i < n_token * n_group; i++) {
+            s[i / n_group][i % n_group] = _mm512_setzero_si512();
+        }
+#pragma GCC unroll 8
+        for (uint32_t i = 0; i < 8; i++) {
+            uint32_t chunk = i / 2 + i % 2 * 4; // both nibbles of a byte follow each other
+            __m512i w[STREAM_GROUPS];
+#pragma GCC unroll 4
+            for (uint32_t g = 0; g < n_group; g++) {
+                w[g] = load_weights(group[g] + quants_off, chunk, type);
+                if (n_token == 1 && i < type.block_bytes / KLLM_CHUNK) {
+                    // The same place of the next groups: each line of them is asked for once.
+                    _mm_prefetch((const char *)group[g] + quants_off + i * KLLM_CHUNK + ahead,
+                                 _MM_HINT_T0);
+                }
+            }
+#pragma GCC unroll 5
+            for (uint32_t t = 0; t < n_token; t++) {
+                __m512i x4 = broadcast(q + t * p->row_bytes + chunk * 4);
+#pragma GCC unroll 4
+                for (uint32_t g = 0; g < n_group; g++) {
+                    s[t][g] = _mm512_dpbusd_epi32(s[t][g], w[g], x4);
+                }
+            }
+        }
+#pragma GCC unroll 4
+        for (uint32_t g = 0; g < n_group; g++) {
+            const uint8_t *scales = group[g] + scales_off;
+            __m512 dw = load_scales(scales);
+            if (n_token == 1) {
+                _mm_prefetch((const char *)scales + ahead, _MM_HINT_T0);
+            }
+#pragma GCC unroll 5
+            for (uint32_t t = 0; t < n_token; t++) {
+                __m512i sums = broadcast(sum + t * p->row_bytes);
+                __m512 dx = _mm512_castsi512_ps(broadcast(d + t * p->row_bytes));
+                __m512i exact = s[t][g];
+                if (type.shift != 0) {
+                    exact = _mm512_sub_epi32(exact, _mm512_slli_epi32(sums, type.shift));
+                }
+                acc[t][g] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(dw, dx),
+                                            acc[t][g]);
+                if (type.scale_bytes != KLLM_SCALE_BLOCK) {
+                    __m512 m = load_scales(scales + KLLM_SCALE_BLOCK);
+                    acc[t][g] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_mul_ps(m, dx),
+                                                acc[t][g]);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (uint32_t g = 0; g < n_group; g++) {
+        uint32_t first = g * KLLM_GROUP;
+        uint32_t n_row = first < p->rows ? min_u32(p->rows - first, KLLM_GROUP) : 0;
+        __mmask16 written = (__mmask16)((1u << n_row) - 1);
+#pragma GCC unroll 5
+        for (uint32_t t = 0; t < n_token; t++) {
+            _mm512_mask_storeu_ps(p->y + (uint64_t)t * p->y_stride + first, written, acc[t][g]);
+        }
+    }
+}
+
+// One token: memory is the limit, so several groups are streamed side by side.
+KLLM_INLINE void multiply_one(struct tile p, uint32_t rows, struct weight_type type) {
+    uint32_t n_row;
+    for (uint32_t r = 0; r < rows; r += n_row) {
+        n_row = rows - r > 2 * KLLM_GROUP ? STREAM_GROUPS * KLLM_GROUP : 2 * KLLM_GROUP;
+        p.rows = min_u32(n_row, rows - r);
+        if (n_row > 2 * KLLM_GROUP) {
+            multiply_tile(&p, 1, STREAM_GROUPS, type);
+        } else {
+            multiply_tile(&p, 1, 2, type);
+        }
+        p.w += n_row / KLLM_GROUP * p.group_bytes;
+        p.y += n_row;
+    }
+}
+
+// Several tokens: a pair of groups stays in the cache while all tokens pass by.
+KLLM_INLINE void multiply_many(struct tile p, uint32_t rows, uint32_t n_token,
+                               struct weight_type type) {
+    const uint8_t *x = p.x;
+    float *y = p.y;
+    for (uint32_t r = 0; r < rows; r += TILE_GROUPS * KLLM_GROUP) {
+        p.rows = min_u32(TILE_GROUPS * KLLM_GROUP, rows - r);
+        uint32_t n_tile;
+        for (uint32_t t = 0; t < n_token; t += n_tile) {
+            n_tile = min_u32(TILE_TOKENS, n_token - t);
+            p.x = x + t * p.row_bytes;
+            p.y = y + (uint64_t)t * p.y_stride + r;
+            switch (n_tile) {
+            case 1:
+                multiply_tile(&p, 1, TILE_GROUPS, type);
+                break;
+            case 2:
+                multiply_tile(&p, 2, TILE_GROUPS, type);
+                break;
+            case 3:
+                multiply_tile(&p, 3, TILE_GROUPS, type);
+                break;
+            case 4:
+                multiply_tile(&p, 4, TILE_GROUPS, type);
+                break;
+            default:
+                multiply_tile(&p, TILE_TOKENS, TILE_GROUPS, type);
+                break;
+            }
+        }
+        p.w += TILE_GROUPS * p.group_bytes;
+    }
+}
+
+KLLM_INLINE void multiply_quantised(float *y, const void *w, const void *x, uint32_t rows,
+                                    uint32_t cols, uint32_t n_token, uint32_t y_stride,
+                                    struct weight_type type) {
+    uint64_t group_bytes = align_up(
+        (uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
+    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride};
+    if (n_token == 1) {
+        multiply_one(p, rows, type);
+    } else {
+        multiply_many(p, rows, n_token, type);
+    }
+}
+
+#endif
