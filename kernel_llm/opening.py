@@ -34,7 +34,7 @@ def show_progress(title):
 def packed_path(path):
     """Returns where the cache keeps the image of a GGUF file as it is now."""
     stat = os.stat(path)
-    key = f"{os.path.realpath(path)}|{stat.st_size}|{stat.st_mtime_ns}|{_abi.KLLM_IMAGE_LAYOUT}"
+    key = f"{os.path.realpath(path)}|{stat.st_size}|{stat.st_mtime_ns}|{_abi.ABI_VERSION}"
     name = f"{Path(path).stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.kllm"
     return Path(cache_dir(), "images", name)
 

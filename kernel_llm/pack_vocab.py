@@ -105,14 +105,14 @@ def _tokens(metadata):
 
 def _types(metadata, tokens):
     """Returns the type of each token; tokens that plainly end a turn are control tokens."""
-    types = _array(metadata, "token_type", int, len(tokens), "ilq")
+    types = _array(metadata, "token_type", int, len(tokens), "i")
     if types is None:
         types = [_abi.KLLM_TOKEN_BYTE if BYTE_TOKEN.match(t) else _abi.KLLM_TOKEN_NORMAL
                  for t in tokens]  # fmt: skip
     for idx, kind in enumerate(types):
         if not 0 <= kind <= _abi.KLLM_TOKEN_BYTE:
             _fail(KEY + "token_type", f"{kind} is no token type", idx=idx)
-    types = bytearray(types)
+    types = bytearray(list(types))  # of an array, bytearray would take the raw bytes
     for idx, token in enumerate(tokens):
         if token in TURN_ENDS:
             types[idx] = _abi.KLLM_TOKEN_CONTROL
@@ -242,7 +242,7 @@ def _class_table():
     runs = [run.split(".") for run in unicode_data.RUNS.split()]
     starts = [int(start, 16) for start, _ in runs] + [0x110000]
     classes = b"".join(bytes([int(number, 16)]) * (end - start)
-                       for (_, number), start, end in zip(runs, starts, starts[1:]))  # fmt: skip
+                       for (_, number), start, end in zip(runs, starts, starts[1:], strict=False))  # fmt: skip
     blocks, numbers = {}, array("H")
     for off in range(0, len(classes), _abi.KLLM_CLASS_BLOCK):
         block = classes[off : off + _abi.KLLM_CLASS_BLOCK]
