@@ -163,6 +163,8 @@ def _reason(lines, status):
     """Returns the one line of pip's output that says most."""
     if any("NewConnectionError" in line or "NameResolutionError" in line for line in lines):
         return "no connection to the package index"
+    if any("(from versions: none)" in line for line in lines):
+        return "the package index does not have it or cannot be reached"
     errors = [line for line in lines if line.startswith("ERROR: ")] or lines
     return errors[0].removeprefix("ERROR: ").strip() if errors else "pip ended with %d" % status
 
