@@ -4,6 +4,7 @@ The hash tables of a vocab section, and which tokens their own text encodes to. 
 
 import struct
 from array import array
+from itertools import pairwise
 
 from kernel_llm import _abi
 
@@ -14,7 +15,7 @@ WHOLE = 1 << 24
 
 
 def _byte_chars():
-    """Returns {character: byte} of byte-level BPE, which writes each byte as a visible character."""
+    """Returns {character: byte} of byte-level BPE, which shows each byte as a character."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in visible]
     chars = {chr(byte): byte for byte in visible}
@@ -81,7 +82,7 @@ def hash_pairs(ranks):
 def merge_ids(ids, ranks, made):
     """Returns ids after all merges of byte-level BPE: the lowest rank first, then the leftmost."""
     worst = len(made)
-    found = [ranks.get(pair, worst) for pair in zip(ids, ids[1:])]
+    found = [ranks.get(pair, worst) for pair in pairwise(ids)]
     while found:
         rank = min(found)
         if rank == worst:
@@ -131,7 +132,7 @@ def merge_texts(parts, known, scores):
         id = known.get(left + right)
         return worst if id is None else scores[id]
 
-    found = [rank(left, right) for left, right in zip(parts, parts[1:])]
+    found = [rank(left, right) for left, right in pairwise(parts)]
     while found and min(found) < worst:
         i = found.index(min(found))
         parts[i : i + 2] = [parts[i] + parts[i + 1]]

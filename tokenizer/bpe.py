@@ -7,6 +7,7 @@ from tokenizer.stream import StreamDecoder
 from tokenizer.utf8 import CUT, INVALID, char_at
 from tokenizer.vocab import NO_TOKEN, TOKEN_ID, WHOLE, Vocab
 
+_SPECIAL_TYPES = (_abi.KLLM_TOKEN_CONTROL, _abi.KLLM_TOKEN_UNKNOWN, _abi.KLLM_TOKEN_USER)
 _MARK = b"\xe2\x96\x81"  # U+2581, which SentencePiece writes for a space
 
 
@@ -66,7 +67,7 @@ class Tokenizer:
                 text = text[1:]
             if special or not is_control:
                 parts.append(text)
-            is_start = self._has_prefix and (is_control or kind == _abi.KLLM_TOKEN_USER)
+            is_start = self._has_prefix and kind in _SPECIAL_TYPES
         return b"".join(parts)
 
     def decode(self, ids, special=False, start=True):
@@ -79,8 +80,7 @@ class Tokenizer:
         decoder = StreamDecoder()
         for id in ids:
             piece = decoder.push(self.decode_bytes((id,), special, start))
-            kind = self.vocab.type(id)
-            start = kind in (_abi.KLLM_TOKEN_CONTROL, _abi.KLLM_TOKEN_UNKNOWN, _abi.KLLM_TOKEN_USER)
+            start = self.vocab.type(id) in _SPECIAL_TYPES
             if piece:
                 yield piece
         piece = decoder.finish()

@@ -17,7 +17,7 @@ def merge(parts, rank_of):
         if not ranked:
             return parts
         _, i = min(ranked)
-        parts = parts[:i] + [parts[i] + parts[i + 1]] + parts[i + 2 :]
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
 
 
 def merge_by_list(word, merges):

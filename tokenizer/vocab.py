@@ -77,9 +77,7 @@ class Vocab:
         mask = (1 << self.word_bits) - 1
         i = (mix((mix(lo) + hi) & _MASK) >> (32 - self.word_bits)) & mask
         while True:
-            slot_lo, slot_hi, token = struct.unpack_from(
-                "<QII", self.data, self.word_off + 16 * i
-            )
+            slot_lo, slot_hi, token = struct.unpack_from("<QII", self.data, self.word_off + 16 * i)
             if token == 0:
                 return None
             if slot_lo == lo and slot_hi == hi and (token >> 20) & 15 == length:

@@ -13,7 +13,8 @@ enum {
 
 _Static_assert(sizeof(struct window) <= KLLM_ENCODE_WORK_BYTES, "work space");
 _Static_assert(WINDOW_BYTES == 1 << OFFSET_BITS, "an offset fits its bits of a heap entry");
-_Static_assert((int)WINDOW_MARGIN >= (int)KLLM_MAX_TOKEN_BYTES, "the last token of a window is never final");
+_Static_assert((int)WINDOW_MARGIN >= (int)KLLM_MAX_TOKEN_BYTES,
+               "the last token of a window is never final");
 
 // ----------------------------------------------------------------------------------------- small
 
@@ -247,8 +248,8 @@ static uint64_t fill_buffer(struct window *w, uint32_t *n_buffer, const uint8_t 
                             uint64_t n_bytes) {
     uint64_t i = 0;
     while (i < n_bytes && *n_buffer < WINDOW_BUFFER) {
-        uint32_t is_mark = text[i] == 0xe2 && n_bytes - i >= 3 && text[i + 1] == 0x96 &&
-                           text[i + 2] == 0x81;
+        uint32_t is_mark =
+            text[i] == 0xe2 && n_bytes - i >= 3 && text[i + 1] == 0x96 && text[i + 2] == 0x81;
         w->buffer[(*n_buffer)++] = is_mark ? ' ' : text[i];
         i += is_mark ? 3 : 1;
     }
@@ -269,7 +270,7 @@ static uint32_t spm_word_end(const struct vocab *v, const uint8_t *text, uint32_
 
 void kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *text,
                      uint64_t n_bytes, uint32_t prefix, struct sink *out) {
-    uint32_t n = 0; // bytes in the buffer
+    uint32_t n = 0;   // bytes in the buffer
     uint32_t pos = 0; // bytes of those that are encoded
     if (prefix) {
         w->buffer[n++] = ' ';
@@ -289,9 +290,8 @@ void kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *tex
         uint32_t part = min_u32(n - pos, WINDOW_BYTES);
         uint32_t end = spm_word_end(v, w->buffer + pos, part);
         uint32_t last = end < part || (n_bytes == 0 && part == n - pos);
-        uint32_t found = last && end <= KLLM_MAX_TOKEN_BYTES
-                             ? find_word(v, w->buffer + pos, end, n - pos)
-                             : 0;
+        uint32_t found =
+            last && end <= KLLM_MAX_TOKEN_BYTES ? find_word(v, w->buffer + pos, end, n - pos) : 0;
         if (found & TOKEN_WHOLE) {
             put_id(out, found & TOKEN_ID);
             pos += end;

@@ -6,11 +6,11 @@
 // Classes of characters, as sets; the numbers are those of the class table (see unicode.py).
 enum {
     OTHER = 1 << 0,
-    SPACE = 1 << 1,   // white space but line ends
-    NEWLINE = 1 << 2, // \r \n
-    UPPER = 1 << 3,   // Lu Lt
-    LOWER = 1 << 4,   // Ll
-    MODIFIER = 1 << 5, // Lm
+    SPACE = 1 << 1,        // white space but line ends
+    NEWLINE = 1 << 2,      // \r \n
+    UPPER = 1 << 3,        // Lu Lt
+    LOWER = 1 << 4,        // Ll
+    MODIFIER = 1 << 5,     // Lm
     LETTER_OTHER = 1 << 6, // Lo
     MARK = 1 << 7,
     NUMBER = 1 << 8,
@@ -24,16 +24,16 @@ enum {
 };
 
 enum rule_flag {
-    CONTRACTION = 1,        // 's 't 're 've 'm 'll 'd first
-    CONTRACTION_ANY = 2,    // the same in any case
-    CONTRACTION_AFTER = 4,  // in any case, as the end of a word
-    LEAD_ANY = 8,           // one character but \r \n letter number may begin a word of letters
-    LEAD_SPACE = 16,        // a space may begin a word of letters or of numbers
-    CASED = 32,             // words of letters end where lower case turns to upper case
-    TAIL_NEWLINES = 64,     // line ends belong to the punctuation before them
-    TAIL_SLASHES = 128,     // line ends and slashes do
-    NEWLINES = 256,         // white space up to its last line end is a word
-    NUMBER_ENDS = 512,      // a number ends the text for the white space before it
+    CONTRACTION = 1,       // 's 't 're 've 'm 'll 'd first
+    CONTRACTION_ANY = 2,   // the same in any case
+    CONTRACTION_AFTER = 4, // in any case, as the end of a word
+    LEAD_ANY = 8,          // one character but \r \n letter number may begin a word of letters
+    LEAD_SPACE = 16,       // a space may begin a word of letters or of numbers
+    CASED = 32,            // words of letters end where lower case turns to upper case
+    TAIL_NEWLINES = 64,    // line ends belong to the punctuation before them
+    TAIL_SLASHES = 128,    // line ends and slashes do
+    NEWLINES = 256,        // white space up to its last line end is a word
+    NUMBER_ENDS = 512,     // a number ends the text for the white space before it
 };
 
 struct rule {
@@ -45,18 +45,18 @@ struct rule {
 enum stage {
     STAGE_NONE = 0,
     STAGE_GENERAL,
-    STAGE_NEWLINE,     // [\r\n]
-    STAGE_NUMBER,      // \p{N}
-    STAGE_NUMBERS,     // \p{N}+
-    STAGE_3_DIGITS,    // [0-9][0-9][0-9]
-    STAGE_PUNCTUATION, // [\p{P}\$\+<=>\^~\|]+
-    STAGE_FALCON,      // the same with the backtick
+    STAGE_NEWLINE,           // [\r\n]
+    STAGE_NUMBER,            // \p{N}
+    STAGE_NUMBERS,           // \p{N}+
+    STAGE_3_DIGITS,          // [0-9][0-9][0-9]
+    STAGE_PUNCTUATION,       // [\p{P}\$\+<=>\^~\|]+
+    STAGE_FALCON,            // the same with the backtick
     STAGE_SPACE_LETTERS,     // \s?\p{L}+
     STAGE_SPACE_PUNCTUATION, // \s?\p{P}+
-    STAGE_LATIN,       // \s?[the letters of deepseek-llm]+
-    STAGE_MARKS,       // \s?[!-/:-~！-／：-～‘-‟　-。]+
-    STAGE_SPACE_END,   // \s+$
-    STAGE_CJK,         // [一-龥ࠀ-一가-퟿]+
+    STAGE_LATIN,             // \s?[the letters of deepseek-llm]+
+    STAGE_MARKS,             // \s?[!-/:-~！-／：-～‘-‟　-。]+
+    STAGE_SPACE_END,         // \s+$
+    STAGE_CJK,               // [一-龥ࠀ-一가-퟿]+
 };
 
 struct pre {
@@ -92,22 +92,26 @@ struct range {
 
 // The letters of deepseek-llm's second expression, as it writes them.
 static const struct range LATIN[] = {
-    {'A', 'Z'}, {'a', 'z'}, {0xb5, 0xb5}, {0xc0, 0xd6}, {0xd8, 0xf6}, {0xf8, 0x1ba},
-    {0x1bc, 0x1bf}, {0x1c4, 0x293}, {0x295, 0x2af}, {0x370, 0x373}, {0x376, 0x377},
-    {0x37b, 0x37d}, {0x37f, 0x37f}, {0x386, 0x386}, {0x388, 0x38a}, {0x38c, 0x38c},
-    {0x38e, 0x3a1}, {0x3a3, 0x3f5}, {0x3f7, 0x481}, {0x48a, 0x52f}, {0x531, 0x556},
-    {0x10a0, 0x10c5}, {0x13a0, 0x13f5}, {0x13f8, 0x13fd}, {0x1c90, 0x1cba}, {0x1cbd, 0x1cbf},
-    {0x1d00, 0x1d2b}, {0x1d6b, 0x1d77}, {0x1d79, 0x1d9a}, {0x1e00, 0x1f15}, {0x1f18, 0x1f1d},
-    {0x1f20, 0x1f45}, {0x1f48, 0x1f4d}, {0x1f50, 0x1f57}, {0x1f59, 0x1f59}, {0x1f5b, 0x1f5b},
-    {0x1f5d, 0x1f5d}, {0x1f5f, 0x1f7d}, {0x1f80, 0x1fb4}, {0x1fb6, 0x1fbc}, {0x1fbe, 0x1fbe},
-    {0x1fc2, 0x1fc4}, {0x1fc6, 0x1fcc}, {0x1fd0, 0x1fd3}, {0x1fd6, 0x1fdb}, {0x1fe0, 0x1fec},
-    {0x1ff2, 0x1ff4}, {0x1ff6, 0x1ffc}, {0x2102, 0x2102}, {0x2107, 0x2107}, {0x210a, 0x2113},
-    {0x2115, 0x2115}, {0x2119, 0x211d}, {0x2124, 0x2124}, {0x2126, 0x2126}, {0x2128, 0x2128},
-    {0x212a, 0x212d}, {0x212f, 0x2134}, {0x2139, 0x2139}, {0x213c, 0x213f}, {0x2145, 0x2149},
-    {0x214e, 0x214e}, {0x2183, 0x2184}, {0x2c00, 0x2c7b}, {0x2c7e, 0x2ce4}, {0x2ceb, 0x2cee},
-    {0x2cf2, 0x2cf3}, {0xa640, 0xa66d}, {0xa680, 0xa69b}, {0xa722, 0xa76f}, {0xa771, 0xa787},
-    {0xa78b, 0xa78e}, {0xab70, 0xabbf}, {0xfb00, 0xfb06}, {0xfb13, 0xfb17}, {0xff21, 0xff3a},
-    {0xff41, 0xff5a}, {0x10400, 0x1044f}, {0x104b0, 0x104d3}, {0x104d8, 0x104fb},
+    {'A', 'Z'},         {'a', 'z'},         {0xb5, 0xb5},       {0xc0, 0xd6},
+    {0xd8, 0xf6},       {0xf8, 0x1ba},      {0x1bc, 0x1bf},     {0x1c4, 0x293},
+    {0x295, 0x2af},     {0x370, 0x373},     {0x376, 0x377},     {0x37b, 0x37d},
+    {0x37f, 0x37f},     {0x386, 0x386},     {0x388, 0x38a},     {0x38c, 0x38c},
+    {0x38e, 0x3a1},     {0x3a3, 0x3f5},     {0x3f7, 0x481},     {0x48a, 0x52f},
+    {0x531, 0x556},     {0x10a0, 0x10c5},   {0x13a0, 0x13f5},   {0x13f8, 0x13fd},
+    {0x1c90, 0x1cba},   {0x1cbd, 0x1cbf},   {0x1d00, 0x1d2b},   {0x1d6b, 0x1d77},
+    {0x1d79, 0x1d9a},   {0x1e00, 0x1f15},   {0x1f18, 0x1f1d},   {0x1f20, 0x1f45},
+    {0x1f48, 0x1f4d},   {0x1f50, 0x1f57},   {0x1f59, 0x1f59},   {0x1f5b, 0x1f5b},
+    {0x1f5d, 0x1f5d},   {0x1f5f, 0x1f7d},   {0x1f80, 0x1fb4},   {0x1fb6, 0x1fbc},
+    {0x1fbe, 0x1fbe},   {0x1fc2, 0x1fc4},   {0x1fc6, 0x1fcc},   {0x1fd0, 0x1fd3},
+    {0x1fd6, 0x1fdb},   {0x1fe0, 0x1fec},   {0x1ff2, 0x1ff4},   {0x1ff6, 0x1ffc},
+    {0x2102, 0x2102},   {0x2107, 0x2107},   {0x210a, 0x2113},   {0x2115, 0x2115},
+    {0x2119, 0x211d},   {0x2124, 0x2124},   {0x2126, 0x2126},   {0x2128, 0x2128},
+    {0x212a, 0x212d},   {0x212f, 0x2134},   {0x2139, 0x2139},   {0x213c, 0x213f},
+    {0x2145, 0x2149},   {0x214e, 0x214e},   {0x2183, 0x2184},   {0x2c00, 0x2c7b},
+    {0x2c7e, 0x2ce4},   {0x2ceb, 0x2cee},   {0x2cf2, 0x2cf3},   {0xa640, 0xa66d},
+    {0xa680, 0xa69b},   {0xa722, 0xa76f},   {0xa771, 0xa787},   {0xa78b, 0xa78e},
+    {0xab70, 0xabbf},   {0xfb00, 0xfb06},   {0xfb13, 0xfb17},   {0xff21, 0xff3a},
+    {0xff41, 0xff5a},   {0x10400, 0x1044f}, {0x104b0, 0x104d3}, {0x104d8, 0x104fb},
     {0x10c80, 0x10cb2}, {0x10cc0, 0x10cf2}, {0x118a0, 0x118df}, {0x1e900, 0x1e943},
 };
 static const struct range MARKS[] = {
@@ -196,7 +200,8 @@ static uint64_t contraction_end(const struct splitter *s, uint64_t pos, uint64_t
 }
 
 // The end of [head]*[tail]+ (or, with need_head, of [head]+[tail]*) at pos; pos where it fails.
-static uint64_t cased_end(const struct splitter *s, uint64_t pos, uint64_t end, uint32_t need_head) {
+static uint64_t cased_end(const struct splitter *s, uint64_t pos, uint64_t end,
+                          uint32_t need_head) {
     uint64_t last = pos;
     uint64_t both_end = pos; // after the last character of the heads that may also be a tail
     uint64_t p = pos;
@@ -328,23 +333,32 @@ static uint32_t in_stage(const struct splitter *s, uint32_t stage, uint64_t pos,
     }
     uint32_t code = decode_utf8(s->text, pos, end, n_bytes);
     switch (stage) {
-    case STAGE_NEWLINE: return class & NEWLINE;
+    case STAGE_NEWLINE:
+        return class & NEWLINE;
     case STAGE_NUMBER:
-    case STAGE_NUMBERS: return class & NUMBER;
-    case STAGE_3_DIGITS: return code >= '0' && code <= '9';
+    case STAGE_NUMBERS:
+        return class & NUMBER;
+    case STAGE_3_DIGITS:
+        return code >= '0' && code <= '9';
     case STAGE_FALCON:
         if (code == '`') {
             return 1;
         } // fall through
     case STAGE_PUNCTUATION:
-        return (class & PUNCTUATION) || code == '$' || code == '+' || (code >= '<' && code <= '>') ||
-               code == '^' || code == '~' || code == '|';
-    case STAGE_SPACE_PUNCTUATION: return class & PUNCTUATION;
-    case STAGE_SPACE_LETTERS: return class & LETTER;
-    case STAGE_LATIN: return in_ranges(LATIN, sizeof(LATIN) / sizeof(LATIN[0]), code);
-    case STAGE_MARKS: return in_ranges(MARKS, sizeof(MARKS) / sizeof(MARKS[0]), code);
-    case STAGE_CJK: return in_ranges(CJK, sizeof(CJK) / sizeof(CJK[0]), code);
-    default: return class & WHITE; // STAGE_SPACE_END
+        return (class & PUNCTUATION) || code == '$' || code == '+' ||
+               (code >= '<' && code <= '>') || code == '^' || code == '~' || code == '|';
+    case STAGE_SPACE_PUNCTUATION:
+        return class & PUNCTUATION;
+    case STAGE_SPACE_LETTERS:
+        return class & LETTER;
+    case STAGE_LATIN:
+        return in_ranges(LATIN, sizeof(LATIN) / sizeof(LATIN[0]), code);
+    case STAGE_MARKS:
+        return in_ranges(MARKS, sizeof(MARKS) / sizeof(MARKS[0]), code);
+    case STAGE_CJK:
+        return in_ranges(CJK, sizeof(CJK) / sizeof(CJK[0]), code);
+    default:
+        return class & WHITE; // STAGE_SPACE_END
     }
 }
 
@@ -353,8 +367,8 @@ static uint64_t stage_end(const struct splitter *s, uint32_t stage, uint64_t pos
     uint32_t n_bytes;
     uint64_t from = pos;
     uint32_t n_max = stage == STAGE_NEWLINE || stage == STAGE_NUMBER ? 1
-                     : stage == STAGE_3_DIGITS                        ? 3
-                                                                      : 0;
+                     : stage == STAGE_3_DIGITS                       ? 3
+                                                                     : 0;
     if (!in_stage(s, stage, pos, end, &n_bytes)) {
         uint32_t may_lead = stage == STAGE_SPACE_LETTERS || stage == STAGE_SPACE_PUNCTUATION ||
                             stage == STAGE_LATIN || stage == STAGE_MARKS;
@@ -392,8 +406,8 @@ static uint64_t piece_end(const struct splitter *s, uint32_t stage, uint64_t pos
     return p;
 }
 
-void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *text,
-                      uint64_t pos, uint64_t end) {
+void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *text, uint64_t pos,
+                      uint64_t end) {
     s->v = v;
     s->text = text;
     s->pos = pos;

@@ -9,11 +9,11 @@
 #define NO_RANK 0xffffffffu
 
 enum {
-    TOKEN_ID = 0xfffff,      // of kllm_word.token
+    TOKEN_ID = 0xfffff, // of kllm_word.token
     TOKEN_LENGTH_SHIFT = 20,
     TOKEN_LENGTH = 15,
     TOKEN_WHOLE = 1 << 24,
-    SHORT_BYTES = 12,        // texts up to here stand in the word table themselves
+    SHORT_BYTES = 12, // texts up to here stand in the word table themselves
 };
 
 struct vocab {
@@ -215,8 +215,8 @@ struct splitter {
     uint64_t bounds[MAX_STAGE];
 };
 
-void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *text,
-                      uint64_t pos, uint64_t end);
+void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *text, uint64_t pos,
+                      uint64_t end);
 
 /// Returns the end of the word that starts at s->pos (before s->end), and moves s->pos there.
 uint64_t kllm_split_next(struct splitter *s);

@@ -23,7 +23,8 @@ static int32_t first_false(const struct fact *facts, uint32_t n_fact, uint64_t *
     return KLLM_OK;
 }
 
-#define FACT(cond, field) {(cond), offsetof(struct kllm_vocab, field)}
+#define FACT(cond, field)                                                                         \
+    { (cond), offsetof(struct kllm_vocab, field) }
 
 static int is_id(const struct kllm_vocab *h, uint32_t id) {
     return id < h->n_vocab || id == NO_TOKEN;
@@ -201,8 +202,8 @@ static int32_t check(const struct kllm_vocab *h, uint64_t n_bytes, uint64_t *bad
         return status;
     }
     struct vocab v = vocab_open(h);
-    int fine = check_tokens(&v, bad_off) && check_ids(&v, bad_off) &&
-               check_hashes(&v, bad_off) && check_classes(&v, bad_off);
+    int fine = check_tokens(&v, bad_off) && check_ids(&v, bad_off) && check_hashes(&v, bad_off) &&
+               check_classes(&v, bad_off);
     return fine ? KLLM_OK : KLLM_ERR_FORMAT;
 }
 

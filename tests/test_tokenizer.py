@@ -1,0 +1,354 @@
+"""Encoding and decoding: C against the twin, the slow oracle, the tokenizers library."""
+
+import random
+from array import array
+
+import pytest
+from conftest import SEED
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from vocabularies import (
+    KEY,
+    STAGES,
+    TEXT_ALPHABET,
+    byte_level,
+    encoder,
+    oracle,
+    pairs,
+    raw,
+    read_metadata,
+    sentencepiece,
+)
+
+from kernel_llm import _abi
+from kernel_llm import _native as native
+from kernel_llm.pack_vocab import pack_vocab
+from tokenizer import Tokenizer
+from tokenizer.bpe_slow import merge_by_list, merge_by_score
+
+PUBLISHED = ("gpt-2", "llama-bpe", "llama-spm", "qwen2")
+TEXT = st.text(st.sampled_from(TEXT_ALPHABET)) | st.text()
+BYTES = TEXT.map(str.encode) | st.binary() | st.lists(
+    st.sampled_from([b"\xe4\xb8", b"\xad", b" ", b"a", b"\xff", b"\x00", b"'s", b"\xe2\x96\x81"])
+).map(b"".join)  # fmt: skip
+
+
+class Both:
+    """The C encoder and the twin over one section."""
+
+    def __init__(self, metadata, pre=None):
+        self.metadata = metadata
+        section = pack_vocab(metadata, pre)
+        self.c = encoder(section)
+        self.twin = Tokenizer(section)
+
+    def encode(self, text, **options):
+        ids = self.c.encode(text, **{"affix": False, **options})
+        assert ids == self.twin.encode(text, **options)
+        return ids
+
+    def decode_bytes(self, ids, **options):
+        data = self.c.decode_bytes(ids, **{"start": True, **options})
+        assert data == self.twin.decode_bytes(ids, **options)
+        return data
+
+
+@pytest.fixture(scope="module")
+def spm():
+    return Both(sentencepiece())
+
+
+@pytest.fixture(scope="module")
+def published(shared_data):
+    made = {}
+
+    def get(name):
+        if name not in made:
+            path = shared_data / "vocab" / f"ggml-vocab-{name}.gguf"
+            made[name] = Both(read_metadata(path))
+        return made[name]
+
+    return get
+
+
+# ---------------------------------------------------------------------------- against the world
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_texts_encode_to_the_published_ids(published, shared_data, name):
+    both = published(name)
+    path = shared_data / "vocab" / f"ggml-vocab-{name}.gguf"
+    texts = path.with_suffix(".gguf.inp").read_bytes().split(b"\n__ggml_vocab_test__\n")
+    expected = path.with_suffix(".gguf.out").read_text().split("\n")
+    assert len(texts) > 40
+    for text, ids in zip(texts, expected, strict=False):
+        assert both.encode(text) == [int(id) for id in ids.split()], text
+        assert both.decode_bytes(both.encode(text)) == text
+
+
+@pytest.mark.parametrize("pre", sorted(STAGES))
+def test_ids_are_those_of_the_tokenizers_library(pre):
+    both = Both(pairs(pre))
+    library = oracle(both.metadata, pre)
+
+    @settings(max_examples=300, deadline=None)
+    @given(text=TEXT)
+    def check(text):
+        ids = both.encode(text)
+        assert ids == library.encode(text, add_special_tokens=False).ids
+        assert both.decode_bytes(ids) == text.encode()
+
+    check()
+
+
+@pytest.mark.parametrize("name", ["gpt-2", "llama-bpe", "qwen2"])
+def test_real_vocabularies_encode_as_the_tokenizers_library_does(published, name):
+    both = published(name)
+    library = oracle(both.metadata, name)
+
+    @settings(max_examples=200, deadline=None)
+    @given(text=TEXT)
+    def check(text):
+        assert both.c.encode(text, affix=False) == library.encode(text).ids
+
+    check()
+
+
+def test_smollm_encodes_as_the_tokenizers_library_does(smollm2):
+    both = Both(read_metadata(smollm2))
+    library = oracle(both.metadata, "smollm")
+
+    @settings(max_examples=300, deadline=None)
+    @given(text=TEXT)
+    @example(text="don't stop  12 345\t\x04a\x04b!")  # \x04 has no token in this vocabulary
+    def check(text):
+        assert both.encode(text) == library.encode(text).ids
+
+    check()
+
+
+# --------------------------------------------------------------------------------- against itself
+
+
+def test_byte_level_merges_are_those_of_the_slow_oracle():
+    metadata = pairs()
+    both = Both(metadata)
+    tokens = {both.twin.vocab.text(id): id for id in reversed(range(both.twin.vocab.n_vocab))}
+    merges = {}
+    for rank in range(both.twin.vocab.n_merge):
+        left, right = metadata[KEY + "merges"][rank].split(b" ")
+        merges[raw(left.decode()), raw(right.decode())] = rank
+    rng = random.Random(SEED)
+    for _ in range(300):
+        word = bytes(rng.choices(b"aestrlvmSTRA", k=rng.randrange(1, 90)))
+        assert both.encode(word) == [tokens[part] for part in merge_by_list(word, merges)]
+
+
+def test_sentencepiece_merges_are_those_of_the_slow_oracle(spm):
+    vocab = spm.twin.vocab
+    texts = {vocab.text(id): id for id in range(259, vocab.n_vocab)}
+    scores = {text: spm.metadata[KEY + "scores"][id] for text, id in texts.items()}
+    rng = random.Random(SEED)
+    for _ in range(300):
+        text = "".join(rng.choices("etaoinshrdé中 xß🦙", k=rng.randrange(1, 60)))
+        ids = []
+        for part in merge_by_score([char.encode() for char in " " + text], scores):
+            fallback = [3 + byte for byte in part]  # <0x00> is token 3
+            ids += [texts[part]] if part in texts else fallback
+        assert spm.encode(text) == ids
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=BYTES)
+def test_any_bytes_come_back(spm, data):
+    for both in (PAIRS, spm):
+        ids = both.encode(data)
+        if both is spm:
+            data = data.replace(b"\xe2\x96\x81", b" ")  # a visible space is a space
+        assert both.decode_bytes(ids) == data
+
+
+PAIRS = Both(pairs("llama-bpe", seed=2))
+LONG_WORDS = {
+    "one letter": lambda rng: b"a" * 20001,
+    "two letters": lambda rng: b"ab" * 9999,
+    "random letters": lambda rng: bytes(rng.choices(b"aestrlvmSTRA", k=20000)),
+    "random bytes": lambda rng: bytes(rng.choices(range(128, 256), k=20000)),
+    "ideographs": lambda rng: "".join(rng.choices("中é", k=9000)).encode(),
+    "spaces": lambda rng: b" " * 12345,
+    "punctuation": lambda rng: bytes(rng.choices(b"'/.,$", k=15000)),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(LONG_WORDS))
+def test_words_longer_than_the_window_encode_as_in_the_library(kind):
+    data = LONG_WORDS[kind](random.Random(SEED))
+    ids = PAIRS.c.encode(data, affix=False)
+    assert PAIRS.c.decode_bytes(ids) == data
+    if kind != "random bytes":
+        assert ids == oracle(PAIRS.metadata, "llama-bpe").encode(data.decode()).ids
+
+
+@pytest.mark.parametrize("kind", sorted(LONG_WORDS))
+def test_long_sentencepiece_text_encodes_as_in_the_twin(spm, kind):
+    # Spaces are what it is cut at; without SPACE_SPLITS the whole text is one word.
+    data = LONG_WORDS[kind](random.Random(SEED))[:6000]
+    no_splits = sentencepiece()
+    no_splits[KEY + "tokens"][-1] = "a▁b".encode()
+    for both in (spm, Both(no_splits)):
+        assert both.decode_bytes(both.encode(data)) == data
+
+
+# ---------------------------------------------------------------------------- special tokens
+
+
+def special_vocabulary():
+    return byte_level(specials=[b"<|end|>", b"<|end|>>", b"ab", b"bcde", b"efg"],
+                      users=[b"@@", b"\n\n", b"\n\n\n"])  # fmt: skip
+
+
+SPECIALS = Both(special_vocabulary())
+END, LONGER_END, AB, BCDE, EFG, AT, NL2, NL3 = range(256, 264)
+
+
+def spelled(text):
+    """Returns the tokens of text that merges nothing."""
+    return [SPECIALS.twin.vocab.byte_token(byte) for byte in text]
+
+
+@pytest.mark.parametrize("text, special, expected", [
+    (b"x<|end|>", False, spelled(b"x<|end|>")),
+    (b"x<|end|>", True, [*spelled(b"x"), END]),
+    (b"<|end|>>", True, [LONGER_END]),
+    (b"<|end|<|end|>", True, [*spelled(b"<|end|"), END]),
+    (b"abcde", True, [*spelled(b"a"), BCDE]),  # the longer one wins, though it starts later
+    (b"abcdefg", True, [*spelled(b"a"), BCDE, *spelled(b"fg")]),
+    (b"ababcd", True, [AB, AB, *spelled(b"cd")]),
+    (b"a@@b", False, [*spelled(b"a"), AT, *spelled(b"b")]),  # user tokens need no asking
+    (b"@@@@@", False, [AT, AT, *spelled(b"@")]),
+    (b"\n\n\n\n\n", False, [NL3, NL2]),
+    (b"@<|end|>@@", True, [*spelled(b"@"), END, AT]),
+])  # fmt: skip
+def test_special_tokens_are_found_on_request_and_longest_first(text, special, expected):
+    assert SPECIALS.encode(text, special=special) == expected
+    assert SPECIALS.decode_bytes(expected, special=True) == text
+
+
+@settings(max_examples=300, deadline=None)
+@given(parts=st.lists(st.sampled_from([b"<|end|>", b">", b"ab", b"cde", b"fg", b"a", b"bc", b"@",
+                                       b"\n", b" ", b"<|", b"end|>"])))  # fmt: skip
+def test_special_tokens_are_those_of_the_twin(parts):
+    SPECIALS.encode(b"".join(parts), special=True)
+    SPECIALS.encode(b"".join(parts))
+
+
+def test_control_tokens_are_written_only_on_request():
+    ids = [*spelled(b"x"), END]
+    assert SPECIALS.decode_bytes(ids) == b"x"
+    assert SPECIALS.decode_bytes(ids, special=True) == b"x<|end|>"
+
+
+def test_sentencepiece_control_tokens_never_come_from_text(spm):
+    for text in ("<s>", "</s>", "<unk>", "<0x41>"):
+        ids = spm.encode(text)
+        assert not set(ids) & {0, 1, 2}
+        assert spm.decode_bytes(ids) == text.encode()
+    assert spm.encode("a</s>a", special=True).count(2) == 1
+
+
+def test_space_prefix_stands_at_the_start_and_after_special_tokens(spm):
+    ids = spm.encode("t</s>t", special=True)
+    assert spm.decode_bytes(ids, special=True, start=False) == b" t</s>t"
+    assert spm.decode_bytes(ids, special=True) == b"t</s>t"
+    plain = Both(sentencepiece(add_space_prefix=False))
+    assert plain.decode_bytes(plain.encode("t"), start=False) == b"t"
+
+
+@pytest.mark.parametrize("options, expected", [
+    ({}, (True, False)),  # SentencePiece adds bos by default
+    ({"add_bos_token": False}, (False, False)),
+    ({"add_bos_token": True, "add_eos_token": True}, (True, True)),
+])  # fmt: skip
+def test_bos_and_eos_stand_where_the_vocabulary_asks(options, expected):
+    both = Both(sentencepiece(**options))
+    ids = both.encode("the", affix=True)
+    assert (ids[0] == 1, ids[-1] == 2) == expected
+    assert both.encode("the") == ids[expected[0] : len(ids) - expected[1]]
+    assert both.encode("", affix=True) == [1] * expected[0] + [2] * expected[1]
+
+
+# ------------------------------------------------------------------------------ buffers and errors
+
+
+def raw_encode(both, data, n_ids, flags=0):
+    """Returns (status, n_out, ids) of kllm_encode with a canary after the ids."""
+    ids = array("I", [0xABCDABCD] * (n_ids + 1))
+    n_out = array("Q", [0])
+    work = bytearray(_abi.KLLM_ENCODE_WORK_BYTES)
+    status = native.kllm_encode(native.pointer(both.c.section), native.pointer(work),
+                                native.pointer(data), len(data), flags, native.pointer(ids), n_ids,
+                                native.pointer(n_out))  # fmt: skip
+    assert ids[n_ids] == 0xABCDABCD
+    return status, n_out[0], list(ids[:n_ids])
+
+
+def test_too_small_an_output_says_how_much_is_needed_and_is_unchanged(spm):
+    for both in (PAIRS, spm):
+        text = b"the first, the last"
+        expected = both.encode(text)
+        for n_ids in range(len(expected)):
+            status, n_out, ids = raw_encode(both, text, n_ids)
+            assert (status, n_out) == (_abi.KLLM_ERR_SPACE, len(expected))
+            assert ids == [0xABCDABCD] * n_ids
+        for n_ids in (len(expected), len(expected) + 200):
+            status, n_out, ids = raw_encode(both, text, n_ids)
+            assert (status, n_out) == (_abi.KLLM_OK, len(expected))
+            assert ids[: len(expected)] == expected
+
+
+def test_empty_text_gives_nothing():
+    assert raw_encode(PAIRS, b"", 0) == (_abi.KLLM_OK, 0, [])
+
+
+def raw_decode(both, ids, n_bytes, flags=0):
+    text = bytearray(b"\xaa" * (n_bytes + 1))
+    n_out = array("Q", [0])
+    ids = array("I", ids)
+    status = native.kllm_decode(native.pointer(both.c.section), native.pointer(ids), len(ids),
+                                flags, native.pointer(text), n_bytes,
+                                native.pointer(n_out))  # fmt: skip
+    assert text[n_bytes] == 0xAA
+    return status, n_out[0], bytes(text[:n_bytes])
+
+
+def test_decoding_into_too_little_space_changes_nothing(spm):
+    for both in (PAIRS, spm):
+        expected = b"the first, the last, the very long one of them all: " + b"a" * 90
+        ids = both.encode(expected)
+        need = len(both.decode_bytes(ids, start=False))
+        for n_bytes in range(need):
+            assert raw_decode(both, ids, n_bytes) == (_abi.KLLM_ERR_SPACE, need, b"\xaa" * n_bytes)
+        assert raw_decode(both, ids, need)[:2] == (_abi.KLLM_OK, need)
+
+
+@pytest.mark.parametrize("id", [100000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_decoding_an_id_past_the_vocabulary_is_refused(id):
+    status, _, text = raw_decode(PAIRS, [65, id], 10)
+    assert (status, text) == (_abi.KLLM_ERR_RANGE, b"\xaa" * 10)
+
+
+def test_bytes_without_a_token_are_left_out_as_in_the_library():
+    metadata = byte_level(merges=[(b"a", b"b")])
+    del metadata[KEY + "tokens"][4], metadata[KEY + "token_type"][4]
+    both = Both(metadata)
+    library = oracle(metadata, "gpt-2")
+    for text in ("\x04", "x\x04y", "!\x04!"):
+        assert both.encode(text) == library.encode(text).ids
+
+
+def test_sentencepiece_without_byte_tokens_gives_the_unknown_token():
+    metadata = {
+        KEY + "model": "llama", KEY + "tokens": [b"<unk>", b"<s>", b"</s>", "▁".encode(), b"a"],
+        KEY + "scores": [0.0] * 5, KEY + "token_type": [2, 3, 3, 1, 1],
+    }  # fmt: skip
+    assert Both(metadata).encode("a中a") == [3, 4, 0, 4]

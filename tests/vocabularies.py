@@ -1,0 +1,176 @@
+"""Small vocabularies made on the spot, and the tokenizers library set up like each of ours."""
+
+import random
+from array import array
+
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+from kernel_llm import _native as native
+from kernel_llm.encoder import Encoder
+from kernel_llm.gguf import GGUF
+from kernel_llm.pack_words import byte_of_char
+from tokenizer.ranges import LATIN
+
+KEY = "tokenizer.ggml."
+CHAR_OF_BYTE = {byte: char for char, byte in byte_of_char.items()}
+
+# The expressions of the published tokenizer.json files.
+CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+LLAMA3 = (
+    CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+HEAD = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+TAIL = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+TEKKEN = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{HEAD}*{TAIL}+|[^\r\n\p{{L}}\p{{N}}]?{HEAD}+{TAIL}*|\p{{N}}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+GPT4O = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{HEAD}*{TAIL}+{CONTRACTIONS}?"
+    rf"|[^\r\n\p{{L}}\p{{N}}]?{HEAD}+{TAIL}*{CONTRACTIONS}?|\p{{N}}{{1,3}}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# The letters are written as numbers since some of them change under normalisation.
+DEEPSEEK_LETTERS = "".join(rf"\x{{{lo:x}}}-\x{{{hi:x}}}" for lo, hi in LATIN)
+DIGITS = pre_tokenizers.Digits(individual_digits=True)
+STAGES = {
+    "gpt-2": [GPT2],
+    "smollm": [DIGITS, GPT2],
+    "llama-bpe": [LLAMA3],
+    "qwen2": [LLAMA3.replace("{1,3}", "")],
+    "tekken": [TEKKEN],
+    "gpt-4o": [GPT4O],
+    "falcon": [r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"],
+    "deepseek-llm": [
+        r"[\r\n]", rf"\s?[{DEEPSEEK_LETTERS}]+",
+        r"\s?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3000}-\x{3002}]+",
+        r"\s+$", r"[\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+", r"\p{N}+",
+    ],
+    "deepseek-coder": [
+        r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+",
+        r"[\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+", r"\p{N}",
+    ],
+    "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+}  # fmt: skip
+LOOKUP_FIRST = ("llama-bpe", "tekken")
+
+
+def oracle_cutter(pre):
+    """Returns the tokenizers library's pre-tokenizer for a name, with its byte characters."""
+    stages = [pre_tokenizers.Split(Regex(stage), "isolated") if isinstance(stage, str) else stage
+              for stage in STAGES[pre]]  # fmt: skip
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([*stages, byte_level])
+
+
+def oracle(metadata, pre):
+    """Returns the tokenizers library's tokenizer of a byte-level vocabulary."""
+    tokens = metadata[KEY + "tokens"]
+    known = {token.decode(): id for id, token in reversed(list(enumerate(tokens)))}
+    merges = [tuple(merge.decode().split(" ")) for merge in metadata[KEY + "merges"]]
+    result = Tokenizer(models.BPE(known, merges, ignore_merges=pre in LOOKUP_FIRST))
+    result.pre_tokenizer = oracle_cutter(pre)
+    return result
+
+
+def raw(chars):
+    """Returns the bytes that byte characters stand for."""
+    return bytes([byte_of_char[char] for char in chars])
+
+
+def visible(data):
+    """Returns bytes as the characters of byte-level BPE, encoded."""
+    return "".join([CHAR_OF_BYTE[byte] for byte in data]).encode()
+
+
+def byte_level(pre="gpt-2", merges=(), specials=(), users=()):
+    """
+    Returns the metadata of a byte-level vocabulary: 256 bytes, what merges make, special tokens.
+
+    merges: pairs of byte strings, in order of rank.
+    """
+    tokens = [visible(bytes([byte])) for byte in range(256)]
+    for left, right in merges:
+        token = visible(left + right)
+        if token not in tokens[256:]:
+            tokens.append(token)
+    types = [1] * len(tokens) + [3] * len(specials) + [4] * len(users)
+    tokens += [*specials, *users]
+    return {
+        KEY + "model": "gpt2", KEY + "pre": pre, KEY + "tokens": tokens, KEY + "token_type": types,
+        KEY + "merges": [visible(left) + b" " + visible(right) for left, right in merges],
+        KEY + "add_bos_token": False,
+    }  # fmt: skip
+
+
+def pairs(pre="gpt-2", seed=1):
+    """
+    Returns a byte-level vocabulary in which nearly all neighbours merge, in a random order.
+
+    Where a word begins shows in its tokens, and merges compete as they never do in a real one.
+    """
+    letters = " \n\r\t'/.,$aeéAEÉsStTrlLdDmv019٣中ſʰ́".encode()
+    alphabet = sorted({bytes([byte]) for byte in letters})
+    merges = [(left, right) for left in alphabet for right in alphabet]
+    rng = random.Random(seed)
+    rng.shuffle(merges)
+    merges = merges[:700]
+    seconds = [left + right for left, right in merges]
+    taken = set(merges)
+    while len(merges) < 1200:
+        pair = rng.choice(seconds), rng.choice(seconds + alphabet)
+        pair = pair if rng.random() < 0.5 else pair[::-1]
+        if pair not in taken:
+            taken.add(pair)
+            merges.append(pair)
+    return byte_level(pre, merges)
+
+
+def sentencepiece(**more):
+    """Returns the metadata of a SentencePiece vocabulary with byte tokens and 600 pieces."""
+    rng = random.Random(3)
+    pieces = {"▁", "▁▁"} | set("etaoinshrdé中")
+    while len(pieces) < 600:
+        left = rng.choice(sorted(pieces))
+        right = rng.choice(sorted(piece for piece in pieces if "▁" not in piece))
+        pieces.add(left + right)
+    pieces = sorted(pieces, key=lambda piece: (len(piece), piece))
+    tokens = [b"<unk>", b"<s>", b"</s>", *(b"<0x%02X>" % byte for byte in range(256))]
+    n_fixed = len(tokens)
+    tokens += [piece.encode() for piece in pieces]
+    scores = [0.0] * n_fixed + [-float(rng.randrange(300)) for _ in pieces]
+    return {
+        KEY + "model": "llama", KEY + "tokens": tokens, KEY + "scores": scores,
+        KEY + "token_type": [2, 3, 3] + [6] * 256 + [1] * len(pieces),
+        **{KEY + name: value for name, value in more.items()},
+    }  # fmt: skip
+
+
+def read_metadata(path):
+    """Returns the metadata of a GGUF file."""
+    return GGUF(str(path)).metadata
+
+
+def encoder(section):
+    """Returns the C encoder of a vocab section that passes its check."""
+    held = bytearray(section)
+    status, bad_off = check(held)
+    assert status == 0, f"kllm_vocab_check: {status} at byte {bad_off}"
+    result = Encoder(native.ffi.cast("char *", native.pointer(held)))
+    result.section = held  # it must outlive the pointer
+    return result
+
+
+def check(section):
+    """Returns (status, bad_off) of kllm_vocab_check."""
+    bad_off = array("Q", [0])
+    held = bytearray(section)
+    status = native.kllm_vocab_check(native.pointer(held), len(held), native.pointer(bad_off))
+    return status, bad_off[0]
+
+
+TEXT_ALPHABET = (
+    " \n\r\t'/.,$!aeéAEÉsStTrlLdDmv0123٣½中文字ſʰª́한\u3000\x85\xa0\u2028🦙\u200d\ufe0f\x00"
+)
