@@ -210,6 +210,9 @@ int32_t kllm_image_check(const void *image, uint64_t n_bytes, uint64_t *bad_off)
     } else if (kllm_crc32(0, m, offsetof(struct kllm_image, header_crc)) != m->header_crc) {
         bad = offsetof(struct kllm_image, header_crc);
         status = KLLM_ERR_FORMAT;
+    } else if (m->reserved2 != 0) { // the one field that no checksum covers
+        bad = offsetof(struct kllm_image, reserved2);
+        status = KLLM_ERR_FORMAT;
     }
     if (status == KLLM_OK) {
         status = check_shape(m, &bad);
