@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Links the bare-metal images: build/aarch64-none/<image>-<model>.elf.
+
+    python -m qemu.build IMAGE [MODEL] [--ram MIB] [--ctx N]
+
+IMAGE: selftest, generate or bench. MODEL: a .kllm image or a GGUF file; the smallest model of the
+tests by default. Sources and flags of the core come from native/build.py.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "native")]
+
+import build as core  # noqa: E402  (native/build.py)
+
+QEMU = ROOT / "qemu"
+N_BATCH = 32
+RAM_MIB = 512
+IMAGES = {
+    "selftest": ["image_selftest.c", "selftest_kernels.c"],
+    "generate": ["image_generate.c"],
+    "bench": ["image_bench.c"],
+}
+COMMON = ["start.S", "console.c", "mem.c", "model.c", "model.S"]
+# Loops that copy bytes must not become calls of the function they stand in.
+MEM_FLAGS = ["-fno-tree-loop-distribute-patterns"]
+
+
+class DoesNotFit(Exception):
+    """The image needs more memory than the machine has; the message has the numbers."""
+
+
+def target():
+    """Returns the bare-metal target of native/build.py."""
+    return core.targets()["aarch64-none"]
+
+
+def tiny_model():
+    """Returns the path of a small seeded model image, made if need be."""
+    sys.path[:0] = [str(ROOT / "tests")]
+    from make_data import make_llama
+
+    path = target().build_dir / "tiny.gguf"
+    if core.is_stale(path, [ROOT / "tests" / "make_data.py"]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_llama(path, dtype="q4_0")
+    return packed(path)
+
+
+def packed(path):
+    """Returns the path of the image of a model: itself, or where the cache has it."""
+    from kernel_llm.opening import open_image
+
+    image = open_image(path)
+    image.close()
+    return Path(image.path)
+
+
+def arena_bytes(model, n_ctx):
+    """Returns the bytes of arena that a model image needs on one core, as the host plans them."""
+    from kernel_llm.opening import plan_of
+
+    plan, _ = plan_of(str(model), n_ctx=n_ctx, n_batch=N_BATCH, threads=1, kv="f16")
+    return plan.n_bytes
+
+
+def compile_file(name, out_dir, defines):
+    """Compiles one source of an image; returns the object."""
+    source = QEMU / name
+    obj = out_dir / (source.stem + ("_asm.o" if source.suffix == ".S" else ".o"))
+    flags = core.flags_of(target(), source) + (MEM_FLAGS if name == "mem.c" else [])
+    core.run([target().cc, *flags, "-fcallgraph-info=su", f"-I{core.SOURCES}", f"-I{QEMU}", *defines,
+              "-c", source, "-o", obj])  # fmt: skip
+    return obj
+
+
+def link(image, model, ram_mib=RAM_MIB, n_ctx=256):
+    """
+    Links an image with a model and returns the path of the ELF file.
+
+    image: a key of IMAGES. model: path of a model image. ram_mib: memory of the machine.
+    Raises DoesNotFit with the linker's numbers if they do not fit together.
+    """
+    out_dir = target().build_dir / f"{image}-{Path(model).stem}-{n_ctx}"
+    out_dir.mkdir(parents=True, exist_ok=True)
+    archive = core.build_archive(target(), ["-fcallgraph-info=su"])
+    defines = [f'-DMODEL_PATH="{model}"', f"-DIMAGE_N_CTX={n_ctx}", f"-DIMAGE_N_BATCH={N_BATCH}"]
+    objects = [compile_file(name, out_dir, defines) for name in [*COMMON, *IMAGES[image]]]
+    elf = out_dir.with_suffix(".elf")
+    n_arena = arena_bytes(model, n_ctx)
+    command = [
+        target().cc, "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--gc-sections",
+        "-Wl,-z,max-page-size=4096", "-Wl,--no-warn-rwx-segments", f"-Wl,-T,{QEMU / 'virt.ld'}",
+        f"-Wl,--defsym=RAM_BYTES={ram_mib << 20}", f"-Wl,--defsym=ARENA_BYTES={n_arena}",
+        *objects, archive, "-o", elf,
+    ]  # fmt: skip
+    result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if "overflowed" in result.stderr:
+        n_model = Path(model).stat().st_size
+        raise DoesNotFit(
+            f"the model does not fit {ram_mib} MiB: image {n_model} bytes, arena {n_arena} bytes; "
+            + next(line for line in result.stderr.splitlines() if "overflowed" in line)
+        )
+    if result.returncode != 0:
+        sys.exit(" ".join(str(c) for c in command) + "\n" + result.stderr)
+    return elf
+
+
+def main():
+    from qemu.tools import require
+
+    parser = argparse.ArgumentParser(description="links a bare-metal image")
+    parser.add_argument("image", choices=sorted(IMAGES))
+    parser.add_argument("model", nargs="?")
+    parser.add_argument("--ram", type=int, default=RAM_MIB, metavar="MIB")
+    parser.add_argument("--ctx", type=int, default=256, metavar="N")
+    args = parser.parse_args()
+    require("aarch64-linux-gnu-gcc")
+    model = tiny_model() if args.model is None else packed(args.model)
+    try:
+        print(link(args.image, model, args.ram, args.ctx).relative_to(ROOT))
+    except DoesNotFit as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

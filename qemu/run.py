@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Runs bare-metal images on an emulated board.
+
+    python -m qemu.run [--cpu CPU] [--model MODEL] [--tokens N] [--prompt TEXT]
+
+Builds the selftest, generate and bench images and runs each on cortex-a53 and cortex-a72. The
+generated text and the checksum of every row of logits must be the host's; instruction counts go
+to build/aarch64-none/instructions.json. Ends with status 1 if anything differs.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from qemu import build, tools
+
+CPUS = ("cortex-a53", "cortex-a72")
+PROMPT = "The quick brown fox"
+COUNTS = build.ROOT / "build" / "aarch64-none" / "instructions.json"
+COUNTS_VERSION = 1
+
+
+class Hung(Exception):
+    """QEMU did not end within its time; the message carries what it had printed."""
+
+
+def run_elf(elf, cpu, ram_mib=build.RAM_MIB, arguments=(), is_counted=False, limit_s=300):
+    """
+    Runs an image; returns (exit status, output as bytes).
+
+    arguments: the words of its command line. is_counted: one instruction is one tick, as the
+    bench image needs. Raises Hung after limit_s seconds.
+    """
+    semihosting = "enable=on,target=native,chardev=con"
+    for word in arguments:
+        semihosting += ",arg=" + word.replace(",", ",,")
+    command = [
+        "qemu-system-aarch64", "-M", "virt", "-cpu", cpu, "-m", f"{ram_mib}M", "-display", "none",
+        "-nodefaults", "-no-reboot", "-chardev", "stdio,id=con,signal=off",
+        "-semihosting-config", semihosting, "-kernel", str(elf),
+    ]  # fmt: skip
+    if is_counted:
+        command += ["-icount", "shift=0"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        text = output.decode("utf-8", "replace")
+        raise Hung(
+            f"{Path(elf).name} on {cpu}: ended after {limit_s} s; it printed:\n{text}"
+        ) from None
+    return process.returncode, output
+
+
+def parse_counts(text):
+    """Returns {name: instructions} from the lines "count NAME INSTRUCTIONS" of the bench image."""
+    rows = (line.split() for line in text.splitlines() if line.startswith("count "))
+    return {name: int(count) for _, name, count in rows}
+
+
+def host_lines(model, n_token, prompt):
+    """Returns what the generate image must print for a model, computed by this machine."""
+    from kernel_llm import _native as native
+    from kernel_llm.image import Image
+    from kernel_llm.model import Model, Sampler
+
+    lines, ids = [], []
+    with Model(Image(model), n_ctx=256, threads=1, n_batch=build.N_BATCH) as m:
+        m.prefill(m.encode(prompt))
+        sampler = Sampler(top_k=0, top_p=1.0, min_p=0.0)
+        for i in range(n_token):
+            token = m.sample(sampler)
+            crc = native.kllm_crc32(0, native.pointer(m.logits()), 4 * m.n_vocab) & 0xFFFFFFFF
+            lines.append(f"logits {crc:08x} token {token}")
+            ids.append(token)
+            if i + 1 < n_token:
+                m.step(token)
+        return lines, m.encoder.decode_bytes(ids)
+
+
+def check_generate(model, cpu, ram_mib, n_token, prompt):
+    """Returns an error message, or "" if the image prints the host's logits and text."""
+    elf = build.link("generate", model, ram_mib)
+    status, output = run_elf(elf, cpu, ram_mib, (str(n_token), prompt))
+    lines, text = host_lines(model, n_token, prompt)
+    found = [line for line in output.decode("utf-8", "replace").splitlines()
+             if line.startswith("logits ")]  # fmt: skip
+    if status != 0:
+        return f"exit status {status}: {output.decode('utf-8', 'replace')}"
+    if found != lines:
+        at = next((i for i, (a, b) in enumerate(zip(found, lines, strict=False)) if a != b),
+                  min(len(found), len(lines)))  # fmt: skip
+        return f"token {at}: image {found[at : at + 1]}, host {lines[at : at + 1]}"
+    return "" if output.split(b"text: ", 1)[1] == text + b"\n" else "the texts differ"
+
+
+def count(model, cpu, ram_mib):
+    """Returns {name: instructions} of the bench image; they must be the same twice."""
+    elf = build.link("bench", model, ram_mib)
+    runs = []
+    for _ in range(2):
+        status, output = run_elf(elf, cpu, ram_mib, is_counted=True, limit_s=600)
+        if status != 0:
+            sys.exit(f"bench on {cpu}: exit status {status}\n{output.decode('utf-8', 'replace')}")
+        runs.append(parse_counts(output.decode()))
+    if runs[0] != runs[1]:
+        sys.exit(f"bench on {cpu}: two runs gave different counts:\n{runs[0]}\n{runs[1]}")
+    return runs[0]
+
+
+def write_counts(counts, model):
+    """Writes the counts of all cores for the gate of the suite."""
+    rows = [{"name": name, "cpu": cpu, "instructions": value, "clock": "insn"}
+            for cpu, table in counts.items() for name, value in table.items()]  # fmt: skip
+    COUNTS.write_text(json.dumps({"version": COUNTS_VERSION, "model": model, "counts": rows},
+                                 indent=1) + "\n")  # fmt: skip
+
+
+def print_counts(counts):
+    """Prints a table of instructions, one column a core."""
+    cpus = list(counts)
+    print(f"{'instructions':44}" + "".join(f"{cpu:>14}" for cpu in cpus))
+    for name in counts[cpus[0]]:
+        print(f"{name:44}" + "".join(f"{counts[cpu][name]:14,}" for cpu in cpus))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="runs the bare-metal images under QEMU")
+    parser.add_argument("--cpu", action="append", choices=CPUS, help="default: both")
+    parser.add_argument("--model", help="image or GGUF file; default: a tiny seeded model")
+    parser.add_argument("--ram", type=int, default=build.RAM_MIB, metavar="MIB")
+    parser.add_argument("--tokens", type=int, default=16)
+    parser.add_argument("--prompt", default=PROMPT)
+    args = parser.parse_args()
+    tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
+    tiny = build.tiny_model()
+    model = build.packed(args.model) if args.model else tiny
+    counts, is_good = {}, True
+    try:
+        for cpu in args.cpu or CPUS:
+            status, output = run_elf(build.link("selftest", tiny), cpu)
+            print(f"{cpu}: {output.decode('utf-8', 'replace').splitlines()[-1]}")
+            error = check_generate(model, cpu, args.ram, args.tokens, args.prompt)
+            print(f"{cpu}: generate: " + (error or "the host's text and logits, to the bit"))
+            is_good = is_good and status == 0 and not error
+            counts[cpu] = count(model, cpu, args.ram)
+    except (build.DoesNotFit, Hung) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    print_counts(counts)
+    write_counts(counts, Path(model).name)
+    sys.exit(0 if is_good else 1)
+
+
+if __name__ == "__main__":
+    main()
