@@ -26,7 +26,7 @@ def oracle_words(pre, text):
 @pytest.mark.parametrize("pre", sorted(STAGES))
 @settings(max_examples=400, deadline=None)
 @given(text=TEXT)
-@example(text="I'll we'LL it'ſ o'Re's 'S''t")
+@example(text="I'll we'LL it'\u017f o'Re's 'S''t")
 @example(text="a  1   22 \t\n \n  b\r\n\r\n   ")
 @example(text="HTTPServer/ÀÉa中Aʰ ́A ́́b!!/\n/")
 @example(text="x\u3000\u3000y \u3000 . \x85\xa0 1234567 ٣٣½")

@@ -111,7 +111,7 @@ def pairs(pre="gpt-2", seed=1):
 
     Where a word begins shows in its tokens, and merges compete as they never do in a real one.
     """
-    letters = " \n\r\t'/.,$aeéAEÉsStTrlLdDmv019٣中ſʰ́".encode()
+    letters = " \n\r\t'/.,$aeéAEÉsStTrlLdDmv019٣中\u017fʰ́".encode()
     alphabet = sorted({bytes([byte]) for byte in letters})
     merges = [(left, right) for left in alphabet for right in alphabet]
     rng = random.Random(seed)
@@ -172,5 +172,5 @@ def check(section):
 
 
 TEXT_ALPHABET = (
-    " \n\r\t'/.,$!aeéAEÉsStTrlLdDmv0123٣½中文字ſʰª́한\u3000\x85\xa0\u2028🦙\u200d\ufe0f\x00"
+    " \n\r\t'/.,$!aeéAEÉsStTrlLdDmv0123٣½中文字\u017fʰª́한\u3000\x85\xa0\u2028🦙\u200d\ufe0f\x00"
 )
