@@ -32,11 +32,12 @@ def show_progress(title):
 
 
 def packed_path(path):
-    """Returns where the cache keeps the image of a GGUF file as it is now."""
+    """Returns where the cache keeps the image of a GGUF file as it is now, for this version."""
     stat = os.stat(path)
-    key = f"{os.path.realpath(path)}|{stat.st_size}|{stat.st_mtime_ns}|{_abi.ABI_VERSION}"
-    name = f"{Path(path).stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.kllm"
-    return Path(cache_dir(), "images", name)
+    file = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:12]
+    state = f"{stat.st_size}|{stat.st_mtime_ns}|{_abi.ABI_VERSION}"
+    state = hashlib.sha256(state.encode()).hexdigest()[:12]
+    return Path(cache_dir(), "images", f"{Path(path).stem}-{file}-{state}.kllm")
 
 
 def open_image(path, progress=show_progress):
@@ -51,8 +52,11 @@ def open_image(path, progress=show_progress):
     if not packed.exists():
         from kernel_llm.pack import pack
 
-        packed.parent.mkdir(parents=True, exist_ok=True)
+        packed.parent.mkdir(exist_ok=True)
         pack(path, packed, progress)
+        for older in packed.parent.glob(packed.name[:-17] + "*.kllm"):
+            if older != packed:  # of the same file as it was, or of another version
+                older.unlink(missing_ok=True)
     return Image(packed)
 
 
