@@ -29,6 +29,13 @@ class Fields:
         """Raises a KllmError about a key that is there."""
         fail(code, "metadata %r" % key, self.offs[key], text)
 
+    def located(self, error):
+        """Returns a KllmError whose text begins with a key, with the byte of that key's value."""
+        key = error.where.split(":")[0].split("[")[0]
+        if key not in self.offs:
+            return error
+        return KllmError(error.code, "%s (value at byte %d)" % (error.where, self.offs[key]))
+
     def _absent(self, key, default):
         """Says whether key is missing; that is an error where there is no default."""
         if key in self.values:

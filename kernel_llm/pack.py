@@ -14,6 +14,7 @@ from kernel_llm.gguf import GGUF
 from kernel_llm.hyper import hyper_parameters
 from kernel_llm.layout import GROUP, pack_rows
 from kernel_llm.pack_vocab import pack_vocab
+from kernel_llm.weights import scan
 
 _HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
 _TENSOR_BYTES = _abi.KLLM_TENSOR[0]
@@ -41,7 +42,10 @@ class _Layout:
 
     def __init__(self, gguf, pre=None):
         self.hyper = hyper = hyper_parameters(gguf)
-        self.vocab = pack_vocab(gguf.metadata, pre)
+        try:
+            self.vocab = pack_vocab(gguf.metadata, pre)
+        except KllmError as error:
+            raise gguf.fields.located(error) from None
         self.name = str(gguf.metadata.get("general.name", "")).encode("utf-8", "replace")[:64]
         template = gguf.metadata.get("tokenizer.chat_template", "")
         self.chat = chat.recognise(template if isinstance(template, str) else "")
@@ -165,6 +169,8 @@ def pack(path, output, progress, pre=None):
         progress(f"packing {output.name}") as show,
         atomic_write(output) as image,
     ):
+        sources = [source for source, *_ in layout.writes if source != "rope"]
+        scan(np.frombuffer(data, np.uint8), sources)
         crc = 0
         done = 0
 

@@ -135,8 +135,8 @@ add(12, "array longer than the cap", RANGE, "count", put("x", (ARR, U8), [0] * 9
 add(12, "more strings than the cap", RANGE, "count", put("x", (ARR, STR), ["y"] * 9), "x count",
     limits={"gguf_types.MAX_STRINGS": 8})  # fmt: skip
 for n in (1 << 20, *BIG):
-    add(13, "element of %d bytes" % n, FORMAT, "element 1",
-        raw("x", ARR, struct.pack("<IQQ", STR, 3, 2) + b"ok" + struct.pack("<QQ", n, 0)))  # fmt: skip
+    data = struct.pack("<IQQ", STR, 3, 2) + b"ok" + struct.pack("<QQ", n, 0)
+    add(13, "element of %d bytes" % n, FORMAT, "element 1", raw("x", ARR, data))
 add(13, "element past the cap", RANGE, "element 1", put("x", (ARR, STR), ["y", "y" * 300]),
     limits={"gguf_types.MAX_STRING_BYTES": 299})  # fmt: skip
 for n in (2, 255):
@@ -298,8 +298,8 @@ add(44, "more than the machine can address", UNSUPPORTED, "addressed", attr(),
 
 # Weights
 for bits in (0x7C00, 0xFC00, 0x7E00):
-    add(45, "q8_0 scale %04X" % bits, FORMAT, Q,
-        lambda f, bits=bits: tensor(Q, data=bytes(34 * 31) + struct.pack("<H", bits) + bytes(32))(f))  # fmt: skip
+    data = bytes(34 * 31) + struct.pack("<H", bits) + bytes(32)
+    add(45, "q8_0 scale %04X" % bits, FORMAT, Q, tensor(Q, data=data))
 for value in (float("nan"), float("inf")):
     add(45, "norm weight %s" % value, FORMAT, NORM,
         tensor(NORM, data=struct.pack("<32f", *[1.0] * 31, value)))  # fmt: skip
