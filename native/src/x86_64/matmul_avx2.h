@@ -44,6 +44,12 @@ KLLM_INLINE __m256i load_bytes(const uint8_t *p) {
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
+// Keeps gcc from adding in another order, for which it would hold all products in memory.
+KLLM_INLINE __m256i in_order(__m256i sum) {
+    __asm__("" : "+x"(sum));
+    return sum;
+}
+
 // Exact block sums of 16 rows, unbiased, s[token][half of the rows], for 4-bit weights.
 // A 16-bit lane takes 16 products: 16 * 15 * 127 = 30480 < 2^15.
 KLLM_INLINE void block_sums_q4(__m256i s[][2], const uint8_t *block, const uint8_t *q,
@@ -70,7 +76,9 @@ KLLM_INLINE void block_sums_q4(__m256i s[][2], const uint8_t *block, const uint8
 #pragma GCC unroll 2
                 for (uint32_t h = 0; h < 2; h++) {
                     __m256i products = _mm256_maddubs_epi16(w[h], x);
-                    s[t][h] = j + nibble == 0 ? products : _mm256_add_epi16(s[t][h], products);
+                    s[t][h] = j + nibble == 0
+                                  ? products
+                                  : in_order(_mm256_add_epi16(s[t][h], products));
                 }
             }
         }
@@ -103,7 +111,7 @@ KLLM_INLINE void block_sums_q8(__m256i s[][2], const uint8_t *block, const uint8
             for (uint32_t h = 0; h < 2; h++) {
                 __m256i products = _mm256_maddubs_epi16(magnitude[h], _mm256_sign_epi8(x, w[h]));
                 products = _mm256_madd_epi16(products, _mm256_set1_epi16(1));
-                s[t][h] = j == 0 ? products : _mm256_add_epi32(s[t][h], products);
+                s[t][h] = j == 0 ? products : in_order(_mm256_add_epi32(s[t][h], products));
             }
         }
     }
