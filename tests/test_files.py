@@ -1,0 +1,97 @@
+"""Atomic writing and the cache directory."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kernel_llm.files import atomic_write, cache_dir
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_atomic_write_replaces_the_file_at_the_end(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"before")
+    with atomic_write(path) as file:
+        file.write(b"after")
+        file.flush()
+        assert path.read_bytes() == b"before"
+    assert path.read_bytes() == b"after"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+def test_atomic_write_leaves_everything_after_an_error(error, tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"before")
+    with pytest.raises(error), atomic_write(path) as file:
+        file.write(b"half")
+        raise error
+    assert path.read_bytes() == b"before"
+    assert names(tmp_path) == ["a"]
+
+
+def test_atomic_write_on_a_full_disk(tmp_path):
+    """The limit on a file's size stands for the disk's: both fail in write."""
+    script = (
+        "import resource, sys\n"
+        "from kernel_llm.files import atomic_write\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try:\n"
+        "    with atomic_write(sys.argv[1]) as file:\n"
+        "        file.write(bytes(100000))\n"
+        "except OSError:\n"
+        "    sys.exit(7)\n"
+    )
+    path = tmp_path / "a"
+    path.write_bytes(b"before")
+    assert subprocess.run([sys.executable, "-c", script, path]).returncode == 7
+    assert path.read_bytes() == b"before"
+    assert names(tmp_path) == ["a"]
+
+
+def test_atomic_write_obeys_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with atomic_write(tmp_path / "a") as file:
+            file.write(b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_atomic_write_follows_a_link(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder/target")
+    with atomic_write(tmp_path / "link") as file:
+        file.write(b"x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "folder" / "target").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "."])
+def test_atomic_write_refuses_what_is_no_file(path):
+    with pytest.raises(OSError, match="not a regular file"), atomic_write(path):
+        pass
+
+
+def test_atomic_write_needs_the_folder(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "no" / "a"):
+        pass
+
+
+def test_cache_dir_is_where_xdg_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert cache_dir() == tmp_path / "x" / "kernel-llm"
+    assert cache_dir().is_dir()
+
+
+@pytest.mark.parametrize("value", ["", "relative/path"])
+def test_cache_dir_is_in_the_home_otherwise(value, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / ".cache" / "kernel-llm"
