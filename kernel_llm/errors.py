@@ -26,6 +26,6 @@ class KllmError(Exception):
     """
 
     def __init__(self, code, where):
-        Exception.__init__(self, "%s: %s" % (NAMES.get(code, "error %d" % code), where))
+        super().__init__("%s: %s" % (NAMES.get(code, "error %d" % code), where))
         self.code = code
         self.where = where

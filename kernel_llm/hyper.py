@@ -58,11 +58,11 @@ _LLAMA_MODEL = (
     (_abi.KLLM_T_OUT_NORM, "output_norm.weight", "one", "n_embd", True),
     (_abi.KLLM_T_OUTPUT, "output.weight", "n_vocab", "n_embd", False),
 )
-_GPT2_MODEL = (
-    *_LLAMA_MODEL,
+_GPT2_MORE = (
     (_abi.KLLM_T_POS_EMBD, "position_embd.weight", "n_ctx_train", "n_embd", True),
     (_abi.KLLM_T_OUT_NORM_BIAS, "output_norm.bias", "one", "n_embd", True),
 )
+_GPT2_MODEL = _LLAMA_MODEL + _GPT2_MORE
 
 
 class Source:
