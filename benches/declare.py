@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a benchmark is declared; what times it is in run.py."""
+
+import fnmatch
+import importlib
+import importlib.util
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Bench:
+    """
+    One thing to time.
+
+    id: its name in every result, parameters as path parts: "dot/f32/avx2/384".
+    make: called once before timing; returns run(loops), which does the operation loops times.
+    key, level: the table row, and "scalar", "simd" or "" within it.
+    work: what one operation does, any of flop, byte (both for the limit), item with item_name.
+    seconds_target: the published target of one operation.
+    threads: more than 1 lifts the pin to one CPU.
+    weight: its share of the time budget, beside the others' 1.
+    batch: benches of one batch are open at the same time and take turns.
+    explain: what it does, its formula, its limit.
+    """
+
+    id: str
+    make: object
+    key: str = ""
+    level: str = ""
+    work: dict = field(default_factory=dict)
+    seconds_target: float | None = None
+    threads: int = 1
+    weight: float = 1.0
+    batch: str = "kernels"
+    explain: str = ""
+    model_hash: str = ""
+    order: int = 0
+    note: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "key", self.key or self.id)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """
+    What of the suite is wanted.
+
+    simd: the best code beside the portable one. full: sizes that take minutes too.
+    model: path or name of a model to measure, "" for none. only: patterns of keys, () for all.
+    files: a user's own benchmark files.
+    """
+
+    simd: bool = True
+    full: bool = False
+    model: str = ""
+    only: tuple = ()
+    files: tuple = ()
+
+    def wants(self, key):
+        """Tells whether a table row is selected: a pattern, or the beginning of its key."""
+        return not self.only or any(
+            fnmatch.fnmatchcase(key, p) or key == p or key.startswith(p.rstrip("/") + "/")
+            for p in self.only
+        )
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A table row that cannot be measured here, and why."""
+
+    key: str
+    reason: str
+
+
+_decorated = []
+
+
+def benchmark(key, *, work=None, seconds_target=None, threads=1, setup=None, takes_loops=False):
+    """
+    Declares a function as a benchmark of the suite (in a file given with --file).
+
+    key: its table row, "mine/parse". setup: called once before; what it returns is the
+    function's argument. takes_loops: the function repeats itself, its last argument times;
+    otherwise it is called in a Python loop, whose own cost (about 50 ns) is part of the figure.
+    work, seconds_target, threads: as in Bench.
+    """
+
+    def declare(function):
+        def make():
+            arguments = () if setup is None else (setup(),)
+            if takes_loops:
+                return lambda loops: function(*arguments, loops)
+
+            def run(loops):
+                for _ in range(loops):
+                    function(*arguments)
+
+            return run
+
+        explain = (function.__doc__ or "").strip() or "A benchmark of your own, without docstring."
+        _decorated.append(
+            Bench(key, make, key=key, work=work or {}, seconds_target=seconds_target,
+                  threads=threads, explain=explain, order=900)
+        )  # fmt: skip
+        return function
+
+    return declare
+
+
+def collect(selection):
+    """
+    Returns (benches, skipped) of every bench_<component>.py and of the user's files.
+
+    Raises ValueError if two benches share an id or a pattern selects nothing, OSError if a file
+    cannot be read; an error in a user's file is the user's to see.
+    """
+    found = []
+    for path in sorted(Path(__file__).parent.glob("bench_*.py")):
+        module = importlib.import_module(f"benches.{path.stem}")
+        found += module.declare(selection)
+    for path in selection.files:
+        found += _from_file(path)
+    skipped = [b for b in found if isinstance(b, Skipped) and selection.wants(b.key)]
+    benches = [b for b in found if isinstance(b, Bench) and selection.wants(b.key)]
+    benches.sort(key=lambda b: b.order)
+    ids = [b.id for b in benches]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice:
+        raise ValueError(f"two benchmarks are called {twice[0]}")
+    if selection.only and not benches and not skipped:
+        raise ValueError(f"no benchmark matches {' '.join(selection.only)}; see --list")
+    return benches, skipped
+
+
+def _from_file(path):
+    if not Path(path).is_file():
+        raise FileNotFoundError(2, "no such file", str(path))
+    before = len(_decorated)
+    spec = importlib.util.spec_from_file_location(f"user_{Path(path).stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = _decorated[before:]
+    if not found:
+        raise ValueError(f"{path}: declares no benchmark (use @benchmark of benches.declare)")
+    return found

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models with random weights of stated sizes, packed once into the cache."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benches.machine import free_bytes
+
+SEED = 1
+N_VOCAB = 8192
+N_CTX = 512
+HEAD_DIM = 64
+WEIGHT_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+_TILE = 1 << 20  # weights drawn; they repeat, which no kernel can see
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A llama model: layers, width, hidden width; heads of 64, tied output, 8192 tokens."""
+
+    n_layer: int
+    n_embd: int
+    n_ff: int
+
+    @property
+    def n_weight(self):
+        return self.n_layer * self.layer_weights + N_VOCAB * self.n_embd
+
+    @property
+    def layer_weights(self):
+        return 4 * self.n_embd**2 + 3 * self.n_embd * self.n_ff
+
+
+# Parameters: nano 17M (6 layers x 384), then 15M, 60M, 242M, 1.0B.
+SHAPES = {
+    "nano": Shape(6, 384, 1536),
+    "tiny": Shape(3, 512, 1632),
+    "small": Shape(6, 768, 2816),
+    "medium": Shape(12, 1152, 4064),
+    "large": Shape(24, 1792, 5248),
+}
+
+
+def weight_bytes(shape, dtype):
+    """Returns the bytes of weights that one token reads."""
+    return int(shape.n_weight * WEIGHT_BYTES[dtype])
+
+
+def why_not(shape, dtype):
+    """Returns why a model of that size cannot be measured here, "" if it can."""
+    need = weight_bytes(shape, dtype)
+    if need * 1.2 > free_bytes() > 0:
+        return f"needs {need / 1e9:.1f} GB of memory, {free_bytes() / 1e9:.1f} GB are free"
+    if need * 2.5 > shutil.disk_usage(_folder()).free:
+        return f"needs {need * 2.5 / 1e9:.1f} GB of disk in {_folder()}"
+    return ""
+
+
+def seeded_image(size, dtype):
+    """Returns the path of the packed model, made first if it is not in the cache. OSError."""
+    from kernel_llm import _abi
+    from kernel_llm.pack import pack
+
+    shape = SHAPES[size]
+    text = f"{shape} {dtype} {SEED} {N_VOCAB} {N_CTX} {_abi.KLLM_IMAGE_LAYOUT} {_abi.ABI_VERSION}"
+    name = f"seeded-{size}-{dtype}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.kllm"
+    path = _folder() / name
+    if not path.exists():
+        for old in _folder().glob(f"seeded-{size}-{dtype}-*.kllm"):
+            old.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(dir=_folder(), prefix=".seeded-") as folder:
+            gguf = Path(folder) / "model.gguf"
+            write_gguf(gguf, shape, dtype)
+            pack(gguf, path, _silent)
+    return path
+
+
+def write_gguf(path, shape, dtype):
+    """Writes the GGUF file of a shape with weights of that type."""
+    from kernel_llm.gguf_write import Writer
+
+    number = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}[dtype]
+    d, ff = shape.n_embd, shape.n_ff
+    table = [("token_embd.weight", number, (N_VOCAB, d)), ("output_norm.weight", 0, (d,))]
+    for i in range(shape.n_layer):
+        table += [(f"blk.{i}.{name}.weight", kind, dims) for name, kind, dims in (
+            ("attn_norm", 0, (d,)), ("attn_q", number, (d, d)), ("attn_k", number, (d, d)),
+            ("attn_v", number, (d, d)), ("attn_output", number, (d, d)), ("ffn_norm", 0, (d,)),
+            ("ffn_gate", number, (ff, d)), ("ffn_up", number, (ff, d)),
+            ("ffn_down", number, (d, ff)))]  # fmt: skip
+    tile = _tile(dtype)
+    with open(path, "wb") as file:
+        writer = Writer(file, _metadata(shape), table)
+        for _, kind, dims in table:
+            if kind == 0 and len(dims) == 1:
+                writer.write(np.ones(dims[0], "<f4").tobytes())
+                continue
+            left = int(np.prod(dims) * WEIGHT_BYTES[dtype])
+            while left:
+                part = tile[: min(left, len(tile))]
+                writer.write(part)
+                left -= len(part)
+        writer.close()
+
+
+def _tile(dtype):
+    """Returns the bytes of _TILE weights with a spread of 0.02."""
+    rng = np.random.default_rng(SEED)
+    if dtype in ("f32", "f16"):
+        values = rng.standard_normal(_TILE, np.float32) * np.float32(0.02)
+        return values.astype("<f4" if dtype == "f32" else "<f2").tobytes()
+    n_quant, spread = (16, 4.6) if dtype == "q4_0" else (32, 74.0)
+    blocks = np.empty((_TILE // 32, 2 + n_quant), np.uint8)
+    blocks[:, :2] = np.frombuffer(np.float16(0.02 / spread).tobytes(), np.uint8)
+    blocks[:, 2:] = rng.integers(0, 256, (len(blocks), n_quant), np.uint8)
+    return blocks.tobytes()
+
+
+def _metadata(shape):
+    arch = [
+        ("general.architecture", "str", "llama"),
+        ("general.name", "str", "seeded"),
+        ("llama.block_count", "u32", shape.n_layer),
+        ("llama.embedding_length", "u32", shape.n_embd),
+        ("llama.feed_forward_length", "u32", shape.n_ff),
+        ("llama.attention.head_count", "u32", shape.n_embd // HEAD_DIM),
+        ("llama.attention.head_count_kv", "u32", shape.n_embd // HEAD_DIM),
+        ("llama.attention.layer_norm_rms_epsilon", "f32", 1e-5),
+        ("llama.context_length", "u32", N_CTX),
+    ]
+    return arch + _vocab()
+
+
+def _vocab():
+    """Returns a byte-level vocabulary of N_VOCAB tokens: bytes, pairs of characters, fillers."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [b for b in range(256) if b not in shown]
+    chars = [chr(b) for b in shown] + [chr(256 + i) for i in range(len(hidden))]
+    merges = [(a, b) for a in chars[:89] for b in chars[:89]][: N_VOCAB - 257]
+    tokens = chars + [a + b for a, b in merges]
+    fillers = [f"[{i}]" for i in range(N_VOCAB - len(tokens))]
+    end = len(tokens)
+    return [
+        ("tokenizer.ggml.model", "str", "gpt2"),
+        ("tokenizer.ggml.pre", "str", "gpt-2"),
+        ("tokenizer.ggml.tokens", "[str]", tokens + fillers),
+        ("tokenizer.ggml.token_type", "[i32]", [1] * end + [3] * len(fillers)),
+        ("tokenizer.ggml.merges", "[str]", [f"{a} {b}" for a, b in merges]),
+        ("tokenizer.ggml.bos_token_id", "u32", end),
+        ("tokenizer.ggml.eos_token_id", "u32", end),
+    ]
+
+
+def _folder():
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(base) / "kernel-llm" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class _silent:
+    def __init__(self, _title):
+        pass
+
+    def __enter__(self):
+        return lambda done, total: None
+
+    def __exit__(self, *_):
+        return None

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole measurement: open batch by batch, time, count, and make a Run of it."""
+
+import resource
+import time
+from dataclasses import asdict, dataclass, replace
+
+from benches import alloc, counters, machine
+from benches.result import Run
+from benches.run import Probe, measure, pinned, timer_step
+
+N_COUNTED = 3  # samples under the hardware counters
+
+
+@dataclass(frozen=True)
+class Report:
+    """A Run and what is said about it: skipped rows, why a column is empty, interrupted or not."""
+
+    run: Run
+    skipped: tuple = ()
+    reasons: dict = None
+    is_whole: bool = True
+
+
+def batches(benches):
+    """Returns the benches in lists of one batch each, in order."""
+    out = {}
+    for bench in benches:
+        out.setdefault(bench.batch, []).append(bench)
+    return list(out.values())
+
+
+def take(benches, selection, options, skipped=(), progress=lambda done, total, key: None,
+         count=True):  # fmt: skip
+    """
+    Measures benches and returns a Report.
+
+    progress: called with (seconds of the plan done, seconds planned, key). count: also count
+    allocations and, where the system lets us, hardware events.
+    """
+    step = timer_step()
+    before, cpu_before = machine.conditions(), _cpu_seconds()
+    weights = sum(b.weight for b in benches)
+    rows, is_whole, start_share = [], True, 0.0
+    hardware = counters.Counters()
+    for batch in batches(benches):
+        if not is_whole:
+            break
+        share = sum(b.weight for b in batch) / weights
+        part = replace(options, seconds=options.seconds and options.seconds * share)
+
+        def show(done, total, key, first=start_share, share=share):
+            progress(first + share * min(1.0, done / max(total, 1)), 1.0, key)
+
+        try:
+            progress(start_share, 1.0, batch[0].key)
+            probes = [Probe(bench, options) for bench in batch]
+        except KeyboardInterrupt:
+            is_whole = False
+            break
+        is_whole = measure([[p] for p in probes], part, show, step)
+        rows += [_counted(p, hardware) for p in probes if p.samples]
+        start_share += share
+        del probes
+    after = machine.conditions()
+    reasons = dict(hardware.reasons)
+    hardware.close()
+    if count and is_whole:
+        progress(1.0, 1.0, "allocations")
+        rows, why = _with_allocations(rows, benches, selection)
+        if why:
+            reasons["allocations"] = why
+    reasons["energy"] = counters.energy_source()[1]
+    told = _conditions(before, after, _cpu_seconds() - cpu_before, options)
+    threads = max((b.threads for b in benches), default=1)
+    run = Run(rows, machine.fingerprint("wall", threads, step), told, before["time"])
+    return Report(run, tuple(skipped), {k: v for k, v in reasons.items() if v}, is_whole)
+
+
+def _counted(probe, hardware):
+    """Returns the row of a probe, with hardware events of an operation where they are counted."""
+    row = probe.row()
+    if not hardware.names:
+        return row
+    with pinned(probe.bench.threads == 1):
+        seen = [hardware.count(probe.time_once) for _ in range(N_COUNTED)]
+    least = {name: min(s[name] for s in seen) / probe.loops for name in hardware.names}
+    joules, _ = counters.energy_source()
+    if joules is not None and "token" in row.work.get("item_name", ""):
+        least["joule"] = _joules(probe, joules)
+    return replace(row, counters=least)
+
+
+def _joules(probe, joules):
+    """Returns the energy of an operation, over half a second of them."""
+    n, start, first = 0, time.monotonic(), joules()
+    while time.monotonic() - start < 0.5:
+        probe.time_once()
+        n += probe.loops
+    return max(0.0, joules() - first) / n
+
+
+def _with_allocations(rows, benches, selection):
+    """Counts allocations of the rows a table shows: the best level of each key."""
+    best = {row.key: row.id for row in rows}  # scalar comes first, simd last
+    wanted = [i for i in best.values() if not i.startswith(("stream/", "control/"))]
+    counts, why = alloc.count(wanted, asdict(selection), 90)
+    return [replace(r, allocations=counts[r.id]) if r.id in counts else r for r in rows], why
+
+
+def _conditions(before, after, own_seconds, options):
+    return {
+        "before": before,
+        "after": after,
+        "others": machine.others_share(before, after, own_seconds),
+        "throttled": machine.was_throttled(before, after),
+        "options": asdict(options),
+    }
+
+
+def _cpu_seconds():
+    own, children = (
+        resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime

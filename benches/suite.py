@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The benchmark suite.
+
+    python -m benches.suite --simd                     the table
+    python -m benches.suite --simd --baseline baseline.json --gate
+    python -m benches.suite --against main             this tree against a revision, in pairs
+    python -m benches.suite compare A.json B.json
+
+docs/benchmarking.md says how it measures and what the verdicts mean.
+"""
+
+import argparse
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+from benches import against, export, gate, pages, session, table
+from benches.declare import Selection, collect
+from benches.result import ResultError, load, record, save
+from benches.run import QUICK, Options
+
+LAST = Path(__file__).resolve().parent.parent / "build" / "bench" / "last.json"
+SECONDS = 45.0
+
+
+def parser():
+    p = argparse.ArgumentParser(
+        prog="python -m benches.suite", description=__doc__.split("\n\n")[0],
+        epilog="python -m benches.suite compare A.json B.json: ratios of two result files. "
+        "Exit status: 0 pass, 1 regression, 2 wrong usage or file, 3 inconclusive, "
+        "4 not comparable.",
+    )  # fmt: skip
+    what = p.add_argument_group("what to measure")
+    what.add_argument("--simd", action="store_true", help="the best code beside the portable one")
+    what.add_argument("--only", nargs="+", default=[], metavar="ROW", help="rows or patterns")
+    what.add_argument("--model", default="", help="also this model: a path or a pulled name")
+    what.add_argument("--full", action="store_true", help="every size in every type of weights")
+    what.add_argument("--file", action="append", default=[], help="benchmarks of your own")
+    how = p.add_argument_group("how to measure")
+    how.add_argument("--quick", action="store_true", help="a look in seconds")
+    how.add_argument("--seconds", type=float, help=f"budget of the measurement ({SECONDS:g})")
+    how.add_argument("--samples", type=int, help="of each row (1000)")
+    how.add_argument("--warmup", type=int, help="samples thrown away, at least (100)")
+    how.add_argument("--slow", type=float, default=0.0, metavar="PERCENT",
+                     help="hold the rows up by so much, to try the gate")  # fmt: skip
+    how.add_argument("--slow-only", default="*", metavar="PATTERN", help="the rows it applies to")
+    show = p.add_argument_group("what to show")
+    show.add_argument("--json", action="store_true", help="the results as JSON instead of a table")
+    show.add_argument("--out", type=Path, help=f"where to keep the results ({LAST.name} in build)")
+    show.add_argument("--export", action="append", default=[], metavar="FORMAT=FILE",
+                      help="one of " + ", ".join(export.FORMATS))  # fmt: skip
+    show.add_argument("--plot", type=Path, help="distributions as an image (PNG, SVG, PDF)")
+    show.add_argument("--html", type=Path, help="a page that holds everything")
+    show.add_argument("--history", nargs="*", default=[], type=Path, metavar="FILE",
+                      help="earlier result files, for --plot and --html")  # fmt: skip
+    show.add_argument("--list", action="store_true", help="name the rows and stop")
+    show.add_argument("--explain", metavar="ROW", help="what a row does, its formula, its limit")
+    judge = p.add_argument_group("how to judge")
+    judge.add_argument("--baseline", type=Path, help="accepted results (baseline.json)")
+    judge.add_argument("--gate", action="store_true", help="fail where a row regressed")
+    judge.add_argument("--record", action="store_true", help="put the results into the baseline")
+    judge.add_argument("--against", metavar="REF", help="measure a git revision beside this tree")
+    return p
+
+
+def main(arguments=None):
+    """Runs the suite; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if arguments[:1] == ["compare"]:
+            return compare_files(arguments[1:])
+        return run(parser().parse_args(arguments))
+    except (ResultError, against.BuildError) as error:
+        return fail(str(error))
+    except (OSError, ValueError) as error:
+        return fail(f"{error}")
+    except KeyboardInterrupt:
+        return fail("interrupted before anything was measured")
+
+
+def fail(line):
+    sys.stderr.write(f"benches.suite: {line}\n")
+    return gate.USAGE
+
+
+def run(args):
+    if (args.gate or args.record) and not args.baseline and not args.against:
+        raise ValueError("--gate and --record need --baseline FILE")
+    selection = Selection(simd=args.simd or bool(args.against), full=args.full, model=args.model,
+                          only=tuple(args.only), files=tuple(args.file))  # fmt: skip
+    writers = [export.target(text) for text in args.export]
+    runs = load(args.baseline) if args.gate and args.baseline else []
+    if args.explain:
+        selection = replace(selection, only=(args.explain,), full=True)
+    if args.list or args.explain:
+        selection = replace(selection, simd=True)
+    benches, skipped = collect(selection)
+    if args.list or args.explain:
+        return explain(benches, skipped, bool(args.explain))
+    options = chosen(args)
+    if args.against:
+        return run_against(args, benches, selection, options)
+    with progress() as show:
+        report = session.take(benches, selection, options, skipped, show)
+    if not report.run.rows:
+        return fail("interrupted before anything was measured")
+    out = args.out or LAST
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save(out, [report.run])
+    for form, path in writers:
+        export.write(form, path, report)
+    if args.plot or args.html:
+        history = [r for path in args.history for r in load(path)]
+        if args.plot:
+            pages.plot(args.plot, report.run, history)
+        if args.html:
+            pages.html(args.html, report, history)
+    if args.json:
+        sys.stdout.write(out.read_text())
+    else:
+        print_table(report)
+        print_line(f"results: {out}")
+    return finish(args, report, runs, benches, selection, options)
+
+
+def finish(args, report, runs, benches, selection, options):
+    """Gates and records, where asked; returns the exit status."""
+    status = gate.PASS if report.is_whole else 130
+    if args.gate:
+        outcome = gate.gate(runs, report.run, _again(runs, benches, selection, options))
+        status = tell(outcome)
+    if args.record and report.is_whole and status in (gate.PASS, gate.NOT_COMPARABLE):
+        record(args.baseline, report.run)
+        print_line(f"recorded in {args.baseline}")
+        status = gate.PASS
+    return status
+
+
+def _again(runs, benches, selection, options):
+    """Returns what measures some rows once more, beside the stored baseline."""
+
+    def measure_again(ids):
+        wanted = set(ids) | {gate.CONTROL}
+        some = [b for b in benches if b.id in wanted]
+        options_again = replace(options, seed=options.seed + 1)
+        if options.seconds:
+            seconds = max(5.0, 2 * options.seconds * len(some) / len(benches))
+            options_again = replace(options_again, seconds=seconds)
+        print_line(f"measuring {len(ids)} row(s) again", sys.stderr)
+        with progress() as show:
+            report = session.take(some, selection, options_again, progress=show, count=False)
+        base, _ = gate.baseline_of(runs, report.run)
+        kept = [row for row in base.rows if row.id in wanted]
+        return replace(base, rows=tuple(kept)), report.run
+
+    return measure_again
+
+
+def run_against(args, benches, selection, options):
+    """Measures this tree and a revision in pairs; returns the exit status."""
+    with progress() as show:
+        base, current, again = against.measure(args.against, benches, selection, options, show)
+    try:
+        if args.out:
+            save(args.out, [base, current])
+        for row, text in again.missing.items():
+            print_line(f"not measured: {row}: {text}")
+        return tell(gate.gate([base], current, again), print_all=True)
+    finally:
+        again.close()
+
+
+def tell(outcome, print_all=False):
+    for text in gate.lines(
+        v for v in outcome.verdicts if print_all or v.verdict not in (gate.SAME, gate.GONE)
+    ):
+        print_line(text)
+    print_line(outcome.line)
+    return outcome.status
+
+
+def compare_files(arguments):
+    """compare A.json B.json: the last run of each; exit status as the gate's, without a rerun."""
+    p = argparse.ArgumentParser(prog="python -m benches.suite compare")
+    p.add_argument("base", type=Path)
+    p.add_argument("current", type=Path)
+    args = p.parse_args(arguments)
+    a, b = load(args.base), load(args.current)
+    if not a or not b:
+        raise ResultError(f"{args.base if not a else args.current}: holds no run")
+    current = b[-1]
+    base, _ = gate.baseline_of(a, current)
+    if base is None:
+        print_line(gate.check_comparable(a[-1], current))
+        return gate.NOT_COMPARABLE
+    verdicts = gate.compare(base, current)
+    for text in gate.lines(verdicts):
+        print_line(text)
+    slower = [v.id for v in verdicts if v.verdict == gate.SLOWER]
+    return gate.REGRESSION if slower else gate.PASS
+
+
+def chosen(args):
+    """Returns the Options of the command line; raises ValueError."""
+    options = QUICK if args.quick else Options(seconds=SECONDS)
+    for name, least in (("seconds", 0.1), ("samples", 1), ("warmup", 0)):
+        value = getattr(args, name)
+        if value is not None:
+            if not value >= least:
+                raise ValueError(f"--{name} is {value}, must be {least} or more")
+            options = replace(options, **{name: value})
+    if not 0 <= args.slow <= 1000:
+        raise ValueError(f"--slow is {args.slow}, not within 0 … 1000")
+    return replace(options, slow=args.slow, slow_only=args.slow_only)
+
+
+def explain(benches, skipped, is_long):
+    """Prints the rows, or everything about one."""
+    seen = {}
+    for b in benches:
+        seen.setdefault(b.key, []).append(b)
+    for key, rows in seen.items():
+        first = rows[0]
+        target = first.seconds_target
+        told = "" if target is None else f"target {table.quantity(target)}"
+        if not is_long:
+            print_line(f"{key:32} {' '.join(b.id.removeprefix(key) or '-' for b in rows)[:40]:40} "
+                       f"{told}".rstrip())  # fmt: skip
+            continue
+        print_line(key + (f", {told}" if told else ""))
+        print_line(textwrap.fill(first.explain, 96, initial_indent="  ", subsequent_indent="  "))
+        amounts = {k: v for k, v in first.work.items() if k in ("flop", "byte")}
+        for name, value in amounts.items():
+            print_line(f"  {value:,} {name}s an operation")
+        print_line("  measured as " + ", ".join(b.id for b in rows))
+    for skip in skipped:
+        print_line(f"{skip.key:32} skipped: {skip.reason}")
+    return gate.PASS
+
+
+def print_table(report):
+    """Prints the table, in colour on a terminal only."""
+    styles = {"head": "bold", "good": "green", "bad": "red"}
+    if not sys.stdout.isatty():
+        for text, _ in table.render(report):
+            print_line(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=max(table.WIDTH, 100), highlight=False)
+    for text, style in table.render(report):
+        console.print(Text(text, style=styles.get(style, "")), soft_wrap=True)
+
+
+def print_line(text, file=None):
+    (file or sys.stdout).write(text + "\n")
+
+
+class progress:
+    """Gives show(done, total, key): a bar on a terminal, otherwise nothing."""
+
+    def __enter__(self):
+        self._bar = None
+        if not sys.stderr.isatty():
+            return lambda done, total, key: None
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description:32.32}"), BarColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bar.start()
+        task = self._bar.add_task("", total=1.0)
+
+        def show(done, total, key):
+            self._bar.update(task, completed=done / total, description=key)
+
+        return show
+
+    def __exit__(self, *_):
+        if self._bar is not None:
+            self._bar.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
