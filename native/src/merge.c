@@ -7,9 +7,13 @@
 
 enum {
     SMALL_WORD = 48,
+    MIN_SORTED = 512, // fewer pairs than this are not worth sorting at once
+    SORT_BITS = 10,
     NIL = 0xffff,
     OFFSET_BITS = 12,
 };
+
+#define NO_PAIR 0xffffffffu
 
 _Static_assert(sizeof(struct window) <= KLLM_ENCODE_WORK_BYTES, "work space");
 _Static_assert(WINDOW_BYTES == 1 << OFFSET_BITS, "an offset fits its bits of a heap entry");
@@ -84,6 +88,24 @@ static uint32_t heap_pop(struct window *w) {
     return top;
 }
 
+// The queue takes a pair only after all that are in it; then it costs nothing to keep sorted.
+KLLM_INLINE void push_pair(struct window *w, uint32_t entry) {
+    if (w->queue_end - w->queue_start < WINDOW_BYTES &&
+        (w->queue_end == w->queue_start || w->queue[(w->queue_end - 1) % WINDOW_BYTES] < entry)) {
+        w->queue[w->queue_end++ % WINDOW_BYTES] = entry;
+    } else {
+        heap_push(w, entry);
+    }
+}
+
+KLLM_INLINE uint32_t pop_pair(struct window *w) {
+    if (w->queue_end == w->queue_start ||
+        (w->n_heap > 0 && w->heap[0] < w->queue[w->queue_start % WINDOW_BYTES])) {
+        return heap_pop(w);
+    }
+    return w->queue[w->queue_start++ % WINDOW_BYTES];
+}
+
 // ---------------------------------------------------------------------------------------- window
 
 // The end of the symbol at offset i.
@@ -91,12 +113,12 @@ KLLM_INLINE uint32_t symbol_end(const struct window *w, uint32_t i, uint32_t n_b
     return w->next[i] == NIL ? n_bytes : w->next[i];
 }
 
-// Finds what the symbol at i makes with the one after it, and puts that on the heap.
-static void offer_pair(const struct vocab *v, struct window *w, const uint8_t *text,
-                       uint32_t n_bytes, uint32_t i) {
+// Finds what the symbol at i makes with the one after it: the entry of the pair, NO_PAIR if nothing.
+KLLM_INLINE uint32_t pair_at(const struct vocab *v, struct window *w, const uint8_t *text,
+                             uint32_t n_bytes, uint32_t is_bpe, uint32_t i) {
     uint32_t right = w->next[i];
     uint32_t rank = NO_RANK;
-    if (right != NIL && v->head->kind == KLLM_VOCAB_BPE) {
+    if (right != NIL && is_bpe) {
         rank = find_pair(v, w->ids[i], w->ids[right]);
     } else if (right != NIL) {
         uint32_t length = symbol_end(w, right, n_bytes) - i;
@@ -108,9 +130,7 @@ static void offer_pair(const struct vocab *v, struct window *w, const uint8_t *t
         }
     }
     w->ranks[i] = rank;
-    if (rank != NO_RANK) {
-        heap_push(w, rank << OFFSET_BITS | i);
-    }
+    return rank == NO_RANK ? NO_PAIR : rank << OFFSET_BITS | i;
 }
 
 // Makes the symbols of a text: bytes that have a token, or characters. Returns the first.
@@ -166,30 +186,77 @@ static void put_bytes(const struct vocab *v, const uint8_t *text, uint32_t n_byt
     }
 }
 
-static void merge_symbols(const struct vocab *v, struct window *w, const uint8_t *text,
-                          uint32_t n_bytes, uint32_t first) {
-    w->n_heap = 0;
-    for (uint32_t i = first; i != NIL; i = w->next[i]) {
-        offer_pair(v, w, text, n_bytes, i);
+// Sorts the queue by rank, ten bits at a time; pairs of one rank stay in the order of the text.
+static void sort_queue(struct window *w) {
+    uint32_t n = w->queue_end;
+    uint32_t *from = w->queue;
+    uint32_t *to = w->heap; // empty by now
+    for (uint32_t shift = OFFSET_BITS; shift < 32; shift += SORT_BITS) {
+        uint32_t ends[1 << SORT_BITS] = {0};
+        for (uint32_t i = 0; i < n; i++) {
+            ends[from[i] >> shift & ((1 << SORT_BITS) - 1)]++;
+        }
+        for (uint32_t i = 1; i < 1 << SORT_BITS; i++) {
+            ends[i] += ends[i - 1];
+        }
+        for (uint32_t i = n; i-- > 0;) {
+            to[--ends[from[i] >> shift & ((1 << SORT_BITS) - 1)]] = from[i];
+        }
+        uint32_t *swap = from;
+        from = to;
+        to = swap;
     }
-    while (w->n_heap > 0) {
-        uint32_t entry = heap_pop(w);
+}
+
+// Lists the pairs there are at the start.
+KLLM_INLINE void list_pairs(const struct vocab *v, struct window *w, const uint8_t *text,
+                            uint32_t n_bytes, uint32_t is_bpe, uint32_t first) {
+    uint32_t n = 0;
+    for (uint32_t i = first; i != NIL; i = w->next[i]) {
+        w->queue[n] = pair_at(v, w, text, n_bytes, is_bpe, i);
+        n += w->queue[n] != NO_PAIR;
+    }
+    w->n_heap = 0;
+    w->queue_start = 0;
+    w->queue_end = n;
+    if (n >= MIN_SORTED) {
+        sort_queue(w);
+        return;
+    }
+    w->queue_end = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        push_pair(w, w->queue[i]); // the queue is never longer than what is read of it
+    }
+}
+
+KLLM_INLINE void merge_symbols(const struct vocab *v, struct window *w, const uint8_t *text,
+                               uint32_t n_bytes, uint32_t is_bpe, uint32_t first) {
+    list_pairs(v, w, text, n_bytes, is_bpe, first);
+    while (w->n_heap > 0 || w->queue_end > w->queue_start) {
+        uint32_t entry = pop_pair(w);
         uint32_t i = entry & (WINDOW_BYTES - 1);
         uint32_t rank = entry >> OFFSET_BITS;
         if (w->ranks[i] != rank) {
             continue; // one of the two has changed since
         }
         uint32_t right = w->next[i];
-        w->ids[i] = v->head->kind == KLLM_VOCAB_BPE ? v->merges[rank] : w->made[i];
+        w->ids[i] = is_bpe ? v->merges[rank] : w->made[i];
         w->next[i] = w->next[right];
         w->ranks[right] = NO_RANK;
         if (w->next[i] != NIL) {
             w->prev[w->next[i]] = (uint16_t)i;
         }
+        uint32_t before = NO_PAIR;
         if (w->prev[i] != NIL) {
-            offer_pair(v, w, text, n_bytes, w->prev[i]);
+            before = pair_at(v, w, text, n_bytes, is_bpe, w->prev[i]);
         }
-        offer_pair(v, w, text, n_bytes, i);
+        uint32_t after = pair_at(v, w, text, n_bytes, is_bpe, i);
+        if (before != NO_PAIR) {
+            push_pair(w, before);
+        }
+        if (after != NO_PAIR) {
+            push_pair(w, after);
+        }
     }
 }
 
@@ -197,7 +264,11 @@ uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8
                             uint64_t n_bytes, uint32_t last, struct sink *out) {
     uint32_t n = (uint32_t)n_bytes;
     uint32_t first = start_symbols(v, w, text, n);
-    merge_symbols(v, w, text, n, first);
+    if (v->head->kind == KLLM_VOCAB_BPE) {
+        merge_symbols(v, w, text, n, 1, first);
+    } else {
+        merge_symbols(v, w, text, n, 0, first);
+    }
     uint32_t done = 0;
     for (uint32_t i = first; i != NIL; i = w->next[i]) {
         uint32_t end = symbol_end(w, i, n);

@@ -167,8 +167,8 @@ int32_t kllm_encode(const void *vocab, void *work, const uint8_t *text, uint64_t
 // ----------------------------------------------------------------------------------------- decode
 
 // The bytes that a token gives: v->text[*start, + result); is_start says that a text begins here.
-static uint64_t piece_of(const struct vocab *v, uint32_t id, uint32_t flags, uint32_t is_start,
-                         uint32_t *start) {
+KLLM_INLINE uint64_t piece_of(const struct vocab *v, uint32_t id, uint32_t flags,
+                              uint32_t is_start, uint32_t *start) {
     uint32_t type = v->type[id];
     *start = v->start[id];
     uint64_t n_bytes = v->start[id + 1] - *start;
@@ -183,7 +183,7 @@ static uint64_t piece_of(const struct vocab *v, uint32_t id, uint32_t flags, uin
     return n_bytes;
 }
 
-static uint32_t is_special(uint32_t type) {
+KLLM_INLINE uint32_t is_special(uint32_t type) {
     return type == KLLM_TOKEN_CONTROL || type == KLLM_TOKEN_UNKNOWN || type == KLLM_TOKEN_USER;
 }
 
@@ -208,8 +208,13 @@ int32_t kllm_decode(const void *vocab, const uint32_t *ids, uint64_t n_ids, uint
     is_start = has_prefix && (flags & KLLM_DECODE_START);
     for (uint64_t i = 0; i < n_ids; i++) {
         uint64_t n = piece_of(&v, ids[i], flags, is_start, &start);
-        memcpy(text, v.text + start, n);
+        if (n <= 16 && need >= 16 && start + 16 <= v.head->text_bytes) {
+            __builtin_memcpy(text, v.text + start, 16); // what is too much is written over
+        } else {
+            memcpy(text, v.text + start, n);
+        }
         text += n;
+        need -= n;
         is_start = has_prefix && is_special(v.type[ids[i]]);
     }
     return KLLM_OK;

@@ -236,7 +236,11 @@ struct window {
     uint32_t made[WINDOW_BYTES];  // SentencePiece: the token that pair makes
     uint16_t next[WINDOW_BYTES];
     uint16_t prev[WINDOW_BYTES];
-    uint32_t heap[3 * WINDOW_BYTES]; // rank << 12 | offset, the lowest first
+    // Pairs, rank << 12 | offset: those that came in order wait in the queue, others on the heap.
+    uint32_t queue[WINDOW_BYTES]; // a ring, sorted
+    uint32_t queue_start;
+    uint32_t queue_end;
+    uint32_t heap[2 * WINDOW_BYTES]; // the lowest first
     uint32_t n_heap;
     uint8_t buffer[WINDOW_BUFFER + 16]; // SentencePiece: text with its spaces made plain
 };
