@@ -1,8 +1,10 @@
 """Wrong GGUF files: each gives its own error, in bounded reads and memory, and nothing else."""
 
 import io
+import re
 import struct
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -172,3 +174,9 @@ def test_malformed_alignment_counts_from_the_last_key_too():
     gguf = GGUF(io.BytesIO(file.build()))
     assert gguf.alignment == 128
     assert all(tensor.off % 128 == 0 for tensor in gguf.tensors)
+
+
+def test_malformed_cases_are_those_of_the_document():
+    text = (Path(__file__).parent.parent / "docs" / "gguf.md").read_text()
+    listed = [line.split(".")[0] for line in text.splitlines() if re.match(r"\d+\. ", line)]
+    assert listed == [str(n) for n in range(1, 56)]
