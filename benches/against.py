@@ -107,6 +107,7 @@ class RemoteProbe(Probe):
         answer = worker.ask({"open": bench.key, "level": bench.level})
         self.error = answer.get("error", "")
         self._index = answer.get("probe")
+        self.model = answer.get("model")
 
     def time_once(self):
         return self.burst(1)[0]
@@ -176,6 +177,9 @@ class Pairs:
 
     def _open(self, bench):
         unit = [RemoteProbe(bench, worker) for worker in self._workers]
+        if unit[0].model != unit[1].model and not any(p.error for p in unit):
+            self.missing[bench.id] = f"models {unit[0].model} and {unit[1].model}"
+            return None
         errors = [
             (name, p.error) for name, p in zip(("base", "tree"), unit, strict=True) if p.error
         ]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """English to token ids."""
 
+import contextlib
+
 from benches.declare import Bench, Skipped
 
 # Public domain: the openings of A Tale of Two Cities (Dickens) and Moby-Dick (Melville).
@@ -34,7 +36,7 @@ def declare(selection):
     return [
         Bench(
             "tokenize/100", lambda: encode_runner(vocab), order=0, seconds_target=10e-6,
-            level="scalar", work={"byte": N_CHAR, "item": N_CHAR, "item_name": "char"},
+            level="scalar", model_hash=name, work={"byte": N_CHAR, "item": N_CHAR, "item_name": "char"},
             explain=f"BPE-encodes English into tokens of {name}, figures for 100 characters; a "
             "call takes as many hundreds as a sample needs, no result is kept. Limit: one table "
             "look-up for each word that is a token.",
@@ -48,13 +50,10 @@ def _vocab(model):
         from kernel_llm.pull import resolve
 
         return resolve(model), str(model)
-    try:
+    with contextlib.suppress(ImportError, FileNotFoundError):
         from kernel_llm.builtin import NAME, builtin_path
 
         return builtin_path(), NAME
-    except Exception as error:
-        if type(error).__name__ not in ("KllmError", "FileNotFoundError"):
-            raise
     from benches.seeded import seeded_image
 
     return seeded_image("nano", "q4_0"), "the seeded vocabulary"

@@ -109,17 +109,22 @@ def benchmark(key, *, work=None, seconds_target=None, threads=1, setup=None, tak
     return declare
 
 
-def collect(selection):
+def collect(selection, is_other_build=False):
     """
     Returns (benches, skipped) of every bench_<component>.py and of the user's files.
 
+    is_other_build: the engine is of another revision, and what fails with it is skipped.
     Raises ValueError if two benches share an id or a pattern selects nothing, OSError if a file
     cannot be read; an error in a user's file is the user's to see.
     """
     found = []
     for path in sorted(Path(__file__).parent.glob("bench_*.py")):
-        module = importlib.import_module(f"benches.{path.stem}")
-        found += module.declare(selection)
+        try:
+            found += importlib.import_module(f"benches.{path.stem}").declare(selection)
+        except Exception as error:  # whatever another revision lacks
+            if not is_other_build:
+                raise
+            found.append(Skipped(path.stem, f"{type(error).__name__}: {error}"))
     for path in selection.files:
         found += _from_file(path)
     skipped = [b for b in found if isinstance(b, Skipped) and selection.wants(b.key)]

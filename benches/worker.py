@@ -39,7 +39,7 @@ def serve(root, requests, answer):
     first = requests.readline()
     setting = json.loads(first)
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in setting["selection"].items()}
-    benches, skipped = collect(Selection(**fields))
+    benches, skipped = collect(Selection(**fields), is_other_build=True)
     known = {(b.key, b.level): b for b in benches}
     options = Options(slow=setting["slow"], slow_only=setting["slow_only"])
     probes = []
@@ -57,7 +57,8 @@ def serve(root, requests, answer):
             except Exception as error:  # another revision may fail in any way; it is only told
                 answer({"error": f"{type(error).__name__}: {error}"})
                 continue
-            answer({"probe": len(probes) - 1, "id": known[place].id})
+            bench = known[place]
+            answer({"probe": len(probes) - 1, "id": bench.id, "model": bench.model_hash})
         elif "burst" in request:
             probe = probes[request["burst"]]
             probe.loops = request["loops"]
