@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+#if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
+#error "this file needs AVX2, FMA and F16C"
+#endif
+#include "matmul_float_avx2.h"
+
+void kllm_matmul_f32_avx2(float *y, const void *w, const void *x, uint32_t rows, uint32_t cols,
+                          uint32_t n_token, uint32_t y_stride) {
+    multiply_float(y, w, x, rows, cols, n_token, y_stride, 4);
+}

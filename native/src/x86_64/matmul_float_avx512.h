@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrix of f32 or f16 rows times f32 vectors: the body that both weight types share.
+#ifndef KLLM_MATMUL_FLOAT_AVX512_H
+#define KLLM_MATMUL_FLOAT_AVX512_H
+
+#include <immintrin.h>
+
+#include "../kernels.h"
+
+// 4 rows x 5 tokens are 20 chains of multiply-adds; one register holds the 16 lanes of an element.
+enum { TILE_ROWS = 4, TILE_TOKENS = 5 };
+
+struct matrix {
+    float *y;
+    const uint8_t *w;
+    const float *x;
+    uint32_t rows;
+    uint32_t cols;
+    uint32_t y_stride;
+};
+
+KLLM_INLINE __m512 load_16(const uint8_t *w, uint32_t weight_bytes) {
+    return weight_bytes == 2
+               ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)w))
+               : _mm512_loadu_ps(w);
+}
+
+KLLM_INLINE __m512 load_16_masked(const uint8_t *w, __mmask16 valid, uint32_t weight_bytes) {
+    return weight_bytes == 2 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(valid, w))
+                             : _mm512_maskz_loadu_ps(valid, w);
+}
+
+// The first two steps of tree_f32: 4 lanes are left.
+KLLM_INLINE __m128 tree_to_4(__m512 lanes) {
+    __m256 a = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+}
+
+// Trees of four rows.
+KLLM_INLINE __m128 tree_of_4(const __m512 l[4]) {
+    __m128 a[4];
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < 4; i++) {
+        a[i] = tree_to_4(l[i]);
+    }
+    __m128 low = _mm_add_ps(_mm_shuffle_ps(a[0], a[1], 0x44), _mm_shuffle_ps(a[0], a[1], 0xee));
+    __m128 high = _mm_add_ps(_mm_shuffle_ps(a[2], a[3], 0x44), _mm_shuffle_ps(a[2], a[3], 0xee));
+    return _mm_add_ps(_mm_shuffle_ps(low, high, 0x88), _mm_shuffle_ps(low, high, 0xdd));
+}
+
+// Rows [r, r + 4) times tokens [t, t + n_token); rows past the last repeat it.
+KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, uint32_t n_token,
+                               uint32_t weight_bytes) {
+    __m512 acc[TILE_TOKENS][TILE_ROWS];
+    const uint8_t *w[TILE_ROWS];
+    uint64_t row_bytes = (uint64_t)p->cols * weight_bytes;
+    const float *x = p->x + (uint64_t)t * p->cols;
+    uint32_t n_whole = p->cols & ~15u;
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < TILE_ROWS; i++) {
+        w[i] = p->w + min_u32(r + i, p->rows - 1) * row_bytes;
+#pragma GCC unroll 5
+        for (uint32_t k = 0; k < n_token; k++) {
+            acc[k][i] = _mm512_setzero_ps();
+        }
+    }
+    for (uint32_t c = 0; c < n_whole; c += 16) {
+        __m512 weights[TILE_ROWS];
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < TILE_ROWS; i++) {
+            const uint8_t *at = w[i] + (uint64_t)c * weight_bytes;
+            weights[i] = load_16(at, weight_bytes);
+            if (n_token == 1) { // the same place of the next rows
+                _mm_prefetch((const char *)at + TILE_ROWS * row_bytes, _MM_HINT_T0);
+            }
+        }
+#pragma GCC unroll 5
+        for (uint32_t k = 0; k < n_token; k++) {
+            __m512 v = _mm512_loadu_ps(x + (uint64_t)k * p->cols + c);
+#pragma GCC unroll 4
+            for (uint32_t i = 0; i < TILE_ROWS; i++) {
+                acc[k][i] = _mm512_fmadd_ps(weights[i], v, acc[k][i]);
+            }
+        }
+    }
+    if (n_whole < p->cols) { // lanes without an element keep their bits
+        __mmask16 valid = (__mmask16)((1u << (p->cols - n_whole)) - 1);
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < TILE_ROWS; i++) {
+            __m512 weights =
+                load_16_masked(w[i] + (uint64_t)n_whole * weight_bytes, valid, weight_bytes);
+#pragma GCC unroll 5
+            for (uint32_t k = 0; k < n_token; k++) {
+                __m512 v = _mm512_maskz_loadu_ps(valid, x + (uint64_t)k * p->cols + n_whole);
+                acc[k][i] = _mm512_mask3_fmadd_ps(weights, v, acc[k][i], valid);
+            }
+        }
+    }
+    __mmask8 written = (__mmask8)((1u << min_u32(p->rows - r, TILE_ROWS)) - 1);
+#pragma GCC unroll 5
+    for (uint32_t k = 0; k < n_token; k++) {
+        _mm_mask_storeu_ps(p->y + (uint64_t)(t + k) * p->y_stride + r, written,
+                           tree_of_4(acc[k]));
+    }
+}
+
+KLLM_INLINE void multiply_float(float *y, const void *w, const void *x, uint32_t rows,
+                                uint32_t cols, uint32_t n_token, uint32_t y_stride,
+                                uint32_t weight_bytes) {
+    const struct matrix p = {y, w, x, rows, cols, y_stride};
+    for (uint32_t r = 0; r < rows; r += TILE_ROWS) {
+        uint32_t t = 0;
+        for (; t + TILE_TOKENS <= n_token; t += TILE_TOKENS) {
+            multiply_tile(&p, r, t, TILE_TOKENS, weight_bytes);
+        }
+        switch (n_token - t) {
+        case 1:
+            multiply_tile(&p, r, t, 1, weight_bytes);
+            break;
+        case 2:
+            multiply_tile(&p, r, t, 2, weight_bytes);
+            break;
+        case 3:
+            multiply_tile(&p, r, t, 3, weight_bytes);
+            break;
+        case 4:
+            multiply_tile(&p, r, t, 4, weight_bytes);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+#endif
