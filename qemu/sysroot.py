@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Unpacks a Debian 13 userland into the cache, without root, and runs programs of it.
+
+    python -m qemu.sysroot                       arm64; prints the folder
+    python -m qemu.sysroot --arch amd64          this machine's own, for MicroPython
+    python -m qemu.sysroot -- python3.13 -V      runs a program of it under QEMU
+
+Mirror and keys are those of this machine's apt configuration; KLLM_DEBIAN_MIRROR=URL and
+KLLM_DEBIAN_KEYRING=FILE take their place. Nothing of the machine itself is changed.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from qemu.tools import require
+
+SUITE = "trixie"
+VERSION = 3  # raised whenever the list of packages changes
+PACKAGES = {
+    "arm64": ("libc6", "python3.13", "python3-cffi-backend", "python3-numpy", "python3-pytest",
+              "python3-hypothesis", "python3-rich", "micropython", "libpython3.13-dev"),
+    "amd64": ("libc6", "micropython"),
+}  # fmt: skip
+TRIPLETS = {"arm64": "aarch64-linux-gnu", "amd64": "x86_64-linux-gnu"}
+LOADERS = {"arm64": "lib/ld-linux-aarch64.so.1", "amd64": "lib64/ld-linux-x86-64.so.2"}
+DEBIAN_SUITES = ("stable", "testing", "bullseye", "bookworm", "trixie", "forky", "sid")
+
+
+class NoSysroot(Exception):
+    """The userland cannot be made here; the message is one line that says why."""
+
+
+def mirror():
+    """Returns (URL, keyring file or "") of Debian's main archive from apt's configuration."""
+    if os.environ.get("KLLM_DEBIAN_MIRROR"):
+        return os.environ["KLLM_DEBIAN_MIRROR"], os.environ.get("KLLM_DEBIAN_KEYRING", "")
+    if shutil.which("apt-get") is None:
+        raise NoSysroot("no apt-get here: set KLLM_DEBIAN_MIRROR, or run this on Debian or Ubuntu")
+    listing = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)"],
+        capture_output=True, text=True, check=False,
+    ).stdout  # fmt: skip
+    for line in listing.splitlines():
+        uri, release, component, keyring = line.split("|")
+        if component == "main" and release in DEBIAN_SUITES:
+            return uri.rstrip("/"), keyring if keyring.startswith("/") else ""
+    raise NoSysroot("apt knows no Debian mirror: set KLLM_DEBIAN_MIRROR=URL of one")
+
+
+def keyring_file(keyring):
+    """Returns the file with the keys that sign SUITE."""
+    known = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    for path in (keyring, os.environ.get("KLLM_DEBIAN_KEYRING", ""), known):
+        if path and Path(path).exists():
+            return path
+    raise NoSysroot("no keys of Debian's archive: install debian-archive-keyring")
+
+
+def apt(root, arch, *words):
+    """Runs apt-get on private lists under root; raises NoSysroot with its last line of error."""
+    settings = {
+        "APT::Architecture": arch, "APT::Architectures": arch, "APT::Sandbox::User": "",
+        "APT::Install-Recommends": "false", "Debug::NoLocking": "true",
+        "Dir::State": root / "state", "Dir::State::status": root / "state" / "status",
+        "Dir::Cache": root / "cache", "Dir::Etc::sourcelist": root / "sources.list",
+        "Dir::Etc::sourceparts": "-", "Dir::Etc::preferencesparts": "-",
+    }  # fmt: skip
+    command = ["apt-get", "-qq", "-y"]
+    for key, value in settings.items():
+        command += ["-o", f"{key}={value}"]
+    result = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        lines = (result.stderr.strip() or "no reason given").splitlines()
+        raise NoSysroot(f"apt-get {words[0]}: {lines[-1]}")
+
+
+def cache_folder(arch):
+    """Returns where the userland of an architecture lies, made or not."""
+    base = os.environ.get("KLLM_SYSROOT_CACHE") or os.environ.get("XDG_CACHE_HOME") \
+        or str(Path.home() / ".cache")  # fmt: skip
+    return Path(base) / "kernel-llm" / f"sysroot-{SUITE}-{arch}-{VERSION}"
+
+
+def make_sysroot(arch="arm64"):
+    """
+    Returns the folder of the userland, downloading and unpacking it the first time.
+
+    Raises NoSysroot if that is not possible. A half-made folder is never left under the name.
+    """
+    folder = cache_folder(arch)
+    if folder.exists():
+        return folder
+    url, keyring = mirror()
+    work = folder.with_name(folder.name + f".{os.getpid()}")
+    tree = work / "tree"
+    for part in ("state/lists/partial", "cache/archives/partial", "tree"):
+        (work / part).mkdir(parents=True)
+    (work / "state" / "status").touch()
+    (work / "sources.list").write_text(
+        f"deb [arch={arch} signed-by={keyring_file(keyring)}] {url} {SUITE} main\n"
+    )
+    try:
+        apt(work, arch, "update")
+        apt(work, arch, "install", "--download-only", *PACKAGES[arch])
+        for link in ("bin", "sbin", "lib"):  # Debian 13's own layout, so that loaders are found
+            (tree / "usr" / link).mkdir(parents=True)
+            (tree / link).symlink_to(f"usr/{link}")
+        if arch == "amd64":
+            (tree / "usr" / "lib64").mkdir()
+            (tree / "lib64").symlink_to("usr/lib64")
+        for package in sorted((work / "cache" / "archives").glob("*.deb")):
+            unpack = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], capture_output=True,
+                                    check=True)  # fmt: skip
+            subprocess.run(["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", tree],
+                           input=unpack.stdout, check=True)  # fmt: skip
+        os.replace(tree, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def environment(folder, arch="arm64"):
+    """Returns the variables that programs of the userland need to find their libraries."""
+    libraries = folder / "usr" / "lib" / TRIPLETS[arch]
+    paths = [str(libraries / name) for name in ("blas", "lapack")]
+    return {"LD_LIBRARY_PATH": ":".join([*paths, str(libraries)]), "PYTHONHOME": str(folder / "usr")}
+
+
+def command_line(folder, words, arch="arm64", cpu="cortex-a53", variables=None):
+    """
+    Returns the words that run a program of the userland on this machine.
+
+    words: name of a program in its usr/bin, then arguments. cpu: the core that is emulated.
+    variables: more environment of the program; this machine's own reaches it too.
+    """
+    wanted = {**environment(folder, arch), **(variables or {})}
+    program = str(folder / "usr" / "bin" / words[0])
+    native = {"arm64": "aarch64", "amd64": "x86_64"}[arch] == platform.machine()
+    if native:
+        loader = [str(folder / LOADERS[arch]), "--library-path", wanted.pop("LD_LIBRARY_PATH")]
+        pairs = [f"{key}={value}" for key, value in wanted.items()]
+        return ["env", *pairs, *loader, program, *words[1:]]
+    require("qemu-aarch64")
+    settings = [part for key, value in wanted.items() for part in ("-E", f"{key}={value}")]
+    return ["qemu-aarch64", "-L", str(folder), "-cpu", cpu, *settings, program, *words[1:]]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="a Debian 13 userland without root")
+    parser.add_argument("--arch", choices=sorted(PACKAGES), default="arm64")
+    parser.add_argument("--cpu", default="cortex-a53")
+    parser.add_argument("words", nargs="*", metavar="PROGRAM ARGUMENTS")
+    args = parser.parse_args()
+    try:
+        folder = make_sysroot(args.arch)
+    except NoSysroot as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    if not args.words:
+        print(folder)
+        return
+    command = command_line(folder, args.words, args.arch, args.cpu)
+    sys.stdout.flush()
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main()
