@@ -2,7 +2,7 @@
 """
 Trains the model in the box and writes it as GGUF. CPython with the extra `train` only.
 
-    pip install 'kernel-llm[train]'
+    pip install '.[train]'
     python -m kernel_llm.data.train --out build/train
 
 takes under two hours on two cores. An interrupted run goes on from its last checkpoint; a
