@@ -22,36 +22,41 @@ _Static_assert((int)WINDOW_MARGIN >= (int)KLLM_MAX_TOKEN_BYTES,
 
 // ----------------------------------------------------------------------------------------- small
 
-static void merge_small(const struct vocab *v, uint32_t *ids, uint32_t n, struct sink *out) {
-    uint32_t ranks[SMALL_WORD];
+// A symbol with the rank of the pair it starts: rank << 32 | id. Pairs of one rank are equal, so the
+// first of the lowest entries is the leftmost pair of the lowest rank.
+KLLM_INLINE uint64_t symbol_of(const struct vocab *v, uint32_t id, uint32_t next_id) {
+    return (uint64_t)find_pair(v, id, next_id) << 32 | id;
+}
+
+static void merge_small(const struct vocab *v, const uint32_t *ids, uint32_t n, struct sink *out) {
+    uint64_t symbols[SMALL_WORD];
     for (uint32_t i = 0; i + 1 < n; i++) {
-        ranks[i] = find_pair(v, ids[i], ids[i + 1]);
+        symbols[i] = symbol_of(v, ids[i], ids[i + 1]);
     }
-    while (n > 1) {
+    symbols[n - 1] = (uint64_t)NO_RANK << 32 | ids[n - 1];
+    for (;;) {
         uint32_t best = 0;
-        for (uint32_t i = 1; i + 1 < n; i++) {
-            if (ranks[i] < ranks[best]) {
-                best = i;
-            }
+        uint64_t lowest = symbols[0];
+        for (uint32_t i = 1; i < n; i++) {
+            best = symbols[i] < lowest ? i : best;
+            lowest = symbols[i] < lowest ? symbols[i] : lowest;
         }
-        if (ranks[best] == NO_RANK) {
+        if (lowest >> 32 == NO_RANK) {
             break;
         }
-        ids[best] = v->merges[ranks[best]];
+        uint32_t id = v->merges[lowest >> 32];
         n--;
         for (uint32_t i = best + 1; i < n; i++) {
-            ids[i] = ids[i + 1];
-            ranks[i - 1] = ranks[i];
+            symbols[i] = symbols[i + 1];
         }
+        symbols[best] = best + 1 < n ? symbol_of(v, id, (uint32_t)symbols[best + 1])
+                                     : (uint64_t)NO_RANK << 32 | id;
         if (best > 0) {
-            ranks[best - 1] = find_pair(v, ids[best - 1], ids[best]);
-        }
-        if (best + 1 < n) {
-            ranks[best] = find_pair(v, ids[best], ids[best + 1]);
+            symbols[best - 1] = symbol_of(v, (uint32_t)symbols[best - 1], id);
         }
     }
     for (uint32_t i = 0; i < n; i++) {
-        put_id(out, ids[i]);
+        put_id(out, (uint32_t)symbols[i]);
     }
 }
 
@@ -287,15 +292,8 @@ uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8
 
 // ------------------------------------------------------------------------------------------ words
 
-void kllm_encode_word(const struct vocab *v, struct window *w, const uint8_t *word,
-                      uint64_t n_bytes, uint64_t readable, struct sink *out) {
-    if (n_bytes <= KLLM_MAX_TOKEN_BYTES) {
-        uint32_t found = find_word(v, word, n_bytes, readable);
-        if (found != 0) {
-            put_id(out, found & TOKEN_ID);
-            return;
-        }
-    }
+void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *word,
+                     uint64_t n_bytes, struct sink *out) {
     if (n_bytes <= SMALL_WORD) {
         uint32_t ids[SMALL_WORD];
         uint32_t n = 0;
@@ -303,7 +301,9 @@ void kllm_encode_word(const struct vocab *v, struct window *w, const uint8_t *wo
             ids[n] = v->byte_token[word[i]];
             n += ids[n] != NO_TOKEN;
         }
-        merge_small(v, ids, n, out);
+        if (n > 0) {
+            merge_small(v, ids, n, out);
+        }
         return;
     }
     while (n_bytes > 0) {

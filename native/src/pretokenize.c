@@ -147,15 +147,21 @@ KLLM_INLINE uint32_t class_at(const struct splitter *s, uint64_t pos, uint64_t e
     return 1u << s->v->classes[block * KLLM_CLASS_BLOCK + code % KLLM_CLASS_BLOCK];
 }
 
-// The end of the run of characters of a set; *last receives where its last character starts.
-KLLM_INLINE uint64_t run_end(const struct splitter *s, uint64_t pos, uint64_t end, uint32_t set,
-                             uint64_t *last) {
+// The end of the run of characters of a set.
+KLLM_INLINE uint64_t run_end(const struct splitter *s, uint64_t pos, uint64_t end, uint32_t set) {
+    const uint8_t *text = s->text;
+    const uint8_t *classes = s->v->classes;
     for (;;) {
+        while (pos < end && text[pos] < 0x80) {
+            if (!(set >> classes[text[pos]] & 1)) {
+                return pos;
+            }
+            pos++;
+        }
         uint32_t n_bytes;
         if (!(class_at(s, pos, end, &n_bytes) & set)) {
             return pos;
         }
-        *last = pos;
         pos += n_bytes;
     }
 }
@@ -202,7 +208,6 @@ static uint64_t contraction_end(const struct splitter *s, uint64_t pos, uint64_t
 // The end of [head]*[tail]+ (or, with need_head, of [head]+[tail]*) at pos; pos where it fails.
 static uint64_t cased_end(const struct splitter *s, uint64_t pos, uint64_t end,
                           uint32_t need_head) {
-    uint64_t last = pos;
     uint64_t both_end = pos; // after the last character of the heads that may also be a tail
     uint64_t p = pos;
     for (;;) {
@@ -216,7 +221,7 @@ static uint64_t cased_end(const struct splitter *s, uint64_t pos, uint64_t end,
             both_end = p;
         }
     }
-    uint64_t tail_end = run_end(s, p, end, WORD_TAIL, &last);
+    uint64_t tail_end = run_end(s, p, end, WORD_TAIL);
     if (tail_end > p || need_head) {
         return need_head && p == pos ? pos : tail_end;
     }
@@ -241,7 +246,6 @@ static uint64_t cased_word_end(const struct splitter *s, uint64_t pos, uint64_t 
 // The end of a word of letters at pos, or pos.
 KLLM_INLINE uint64_t letters_end(const struct splitter *s, uint64_t pos, uint64_t end,
                                  uint32_t flags, uint32_t class, uint32_t n_bytes) {
-    uint64_t last;
     uint64_t word;
     if (flags & CASED) {
         word = cased_word_end(s, pos, end, class, n_bytes);
@@ -251,10 +255,10 @@ KLLM_INLINE uint64_t letters_end(const struct splitter *s, uint64_t pos, uint64_
         return word;
     }
     if (class & LETTER) {
-        return run_end(s, pos + n_bytes, end, LETTER, &last);
+        return run_end(s, pos + n_bytes, end, LETTER);
     }
     if ((flags & LEAD_ANY) ? !(class & (NEWLINE | NUMBER)) : s->text[pos] == ' ') {
-        word = run_end(s, pos + n_bytes, end, LETTER, &last);
+        word = run_end(s, pos + n_bytes, end, LETTER);
         return word > pos + n_bytes ? word : pos;
     }
     return pos;
@@ -273,8 +277,7 @@ static uint64_t numbers_end(const struct splitter *s, uint64_t pos, uint64_t end
 
 // The end of the white space that starts at pos and belongs together.
 static uint64_t white_end(const struct splitter *s, uint64_t pos, uint64_t end, uint32_t flags) {
-    uint64_t last = pos;
-    uint64_t run = run_end(s, pos, end, WHITE, &last);
+    uint64_t run = run_end(s, pos, end, WHITE);
     if (flags & NEWLINES) {
         for (uint64_t p = run; p > pos; p--) {
             if (s->text[p - 1] == '\n' || s->text[p - 1] == '\r') {
@@ -283,6 +286,10 @@ static uint64_t white_end(const struct splitter *s, uint64_t pos, uint64_t end, 
         }
     }
     uint32_t n_bytes;
+    uint64_t last = run - 1; // where the last character starts
+    while ((s->text[last] & 0xc0) == 0x80) {
+        last--;
+    }
     if (run == end || last == pos ||
         ((flags & NUMBER_ENDS) && (class_at(s, run, end, &n_bytes) & NUMBER))) {
         return run;
@@ -305,7 +312,6 @@ static uint64_t general_end(const struct splitter *s, uint64_t pos, uint64_t end
     if (word > pos) {
         return word;
     }
-    uint64_t last;
     uint64_t from = s->text[pos] == ' ' ? pos + 1 : pos;
     uint32_t n_next;
     uint32_t next = from > pos ? class_at(s, from, end, &n_next) : class;
@@ -313,7 +319,7 @@ static uint64_t general_end(const struct splitter *s, uint64_t pos, uint64_t end
         return numbers_end(s, from, end, rule->n_digit);
     }
     if (next & PLAIN) {
-        word = run_end(s, from, end, PLAIN, &last);
+        word = run_end(s, from, end, PLAIN);
         while ((flags & (TAIL_NEWLINES | TAIL_SLASHES)) && word < end &&
                (s->text[word] == '\n' || s->text[word] == '\r' ||
                 ((flags & TAIL_SLASHES) && s->text[word] == '/'))) {
@@ -397,10 +403,9 @@ static uint64_t piece_end(const struct splitter *s, uint32_t stage, uint64_t pos
     }
     while (p < end && stage_end(s, stage, p, end) == p) {
         uint32_t n_bytes;
-        uint64_t last = p;
         class_at(s, p, end, &n_bytes);
         p = stage == STAGE_SPACE_END && in_stage(s, stage, p, end, &n_bytes)
-                ? run_end(s, p, end, WHITE, &last)
+                ? run_end(s, p, end, WHITE)
                 : p + n_bytes;
     }
     return p;
@@ -409,6 +414,8 @@ static uint64_t piece_end(const struct splitter *s, uint32_t stage, uint64_t pos
 void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *text, uint64_t pos,
                       uint64_t end) {
     s->v = v;
+    s->pre = &PRES[v->head->pre];
+    s->has_plain_words = s->pre->stages[0] == STAGE_GENERAL && !(s->pre->rule.flags & CASED);
     s->text = text;
     s->pos = pos;
     s->end = end;
@@ -418,9 +425,9 @@ void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *
 }
 
 uint64_t kllm_split_next(struct splitter *s) {
-    const struct pre *pre = &PRES[s->v->head->pre];
+    const struct pre *pre = s->pre;
     uint64_t end = s->end;
-    if (pre->stages[0] == STAGE_GENERAL && pre->stages[1] == STAGE_NONE) {
+    if (pre->stages[0] == STAGE_GENERAL) { // the only one then
         s->pos = general_end(s, s->pos, end, &pre->rule);
         return s->pos;
     }

@@ -111,9 +111,20 @@ static void encode_bpe(const struct vocab *v, struct window *w, const uint8_t *t
     struct splitter s;
     kllm_split_start(&s, v, text, pos, end);
     while (pos < end) {
-        uint64_t word_end = kllm_split_next(&s);
-        kllm_encode_word(v, w, text + pos, word_end - pos, n_bytes - pos, out);
-        pos = word_end;
+        uint64_t next = s.has_plain_words ? plain_word_end(&s, pos) : pos;
+        if (next == pos) {
+            s.pos = pos;
+            next = kllm_split_next(&s);
+        }
+        uint64_t length = next - pos;
+        uint32_t found =
+            length <= KLLM_MAX_TOKEN_BYTES ? find_word(v, text + pos, length, n_bytes - pos) : 0;
+        if (found != 0) {
+            put_id(out, found & TOKEN_ID);
+        } else {
+            kllm_merge_word(v, w, text + pos, length, out);
+        }
+        pos = next;
     }
 }
 

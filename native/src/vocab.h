@@ -29,6 +29,10 @@ struct vocab {
     const uint32_t *specials;
     const uint16_t *blocks;
     const uint8_t *classes;
+    uint64_t word_mask; // slots of the word table, less one
+    uint64_t pair_mask;
+    uint32_t word_shift; // what brings the bits of a hash that choose the slot down
+    uint32_t pair_shift;
 };
 
 KLLM_INLINE struct vocab vocab_open(const void *section) {
@@ -47,6 +51,10 @@ KLLM_INLINE struct vocab vocab_open(const void *section) {
         .specials = (const uint32_t *)(base + h->special_off),
         .blocks = (const uint16_t *)(base + h->class_off),
         .classes = base + h->class_off + KLLM_CLASS_BLOCKS * 2,
+        .word_mask = ((uint64_t)1 << h->word_bits) - 1,
+        .pair_mask = ((uint64_t)1 << h->pair_bits) - 1,
+        .word_shift = 32 - h->word_bits,
+        .pair_shift = 32 - h->pair_bits,
     };
 }
 
@@ -112,10 +120,8 @@ KLLM_INLINE uint32_t find_word(const struct vocab *v, const uint8_t *bytes, uint
             hi &= ((uint64_t)1 << (8 * (n_bytes - 8))) - 1;
         }
     }
-    uint32_t bits = v->head->word_bits;
-    uint64_t mask = ((uint64_t)1 << bits) - 1;
-    uint64_t i = mix(mix(lo) + hi) >> (32 - bits) & mask;
-    for (;; i = (i + 1) & mask) {
+    uint64_t i = mix(mix(lo) + hi) >> v->word_shift & v->word_mask;
+    for (;; i = (i + 1) & v->word_mask) {
         const struct kllm_word *w = &v->words[i];
         if (w->token == 0) {
             return 0;
@@ -131,10 +137,8 @@ KLLM_INLINE uint32_t find_word(const struct vocab *v, const uint8_t *bytes, uint
 // Finds the rank of a merge, NO_RANK if the pair does not merge.
 KLLM_INLINE uint32_t find_pair(const struct vocab *v, uint32_t left, uint32_t right) {
     uint64_t key = (uint64_t)left << 20 | right;
-    uint32_t bits = v->head->pair_bits;
-    uint64_t mask = ((uint64_t)1 << bits) - 1;
-    uint64_t i = mix(key) >> (32 - bits) & mask;
-    for (;; i = (i + 1) & mask) {
+    uint64_t i = mix(key) >> v->pair_shift & v->pair_mask;
+    for (;; i = (i + 1) & v->pair_mask) {
         uint64_t slot = v->pairs[i];
         if (slot == UINT64_MAX) {
             return NO_RANK;
@@ -209,6 +213,8 @@ enum { MAX_STAGE = 6 };
 
 struct splitter {
     const struct vocab *v;
+    const struct pre *pre;
+    uint32_t has_plain_words; // words of letters, with or without a space before, and one stage
     const uint8_t *text;
     uint64_t pos;
     uint64_t end;
@@ -220,6 +226,21 @@ void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *
 
 /// Returns the end of the word that starts at s->pos (before s->end), and moves s->pos there.
 uint64_t kllm_split_next(struct splitter *s);
+
+KLLM_INLINE uint32_t is_ascii_letter(uint32_t byte) {
+    return (byte | 0x20) - 'a' < 26;
+}
+
+// The end of a word of ASCII letters at pos; pos where the rules have to decide.
+KLLM_INLINE uint64_t plain_word_end(const struct splitter *s, uint64_t pos) {
+    const uint8_t *text = s->text;
+    uint64_t from = pos + (text[pos] == ' ');
+    uint64_t p = from;
+    while (p < s->end && is_ascii_letter(text[p])) {
+        p++;
+    }
+    return p > from && (p == s->end || text[p] < 0x80) ? p : pos;
+}
 
 // --------------------------------------------------------------------------------------- merge.c
 
@@ -245,9 +266,9 @@ struct window {
     uint8_t buffer[WINDOW_BUFFER + 16]; // SentencePiece: text with its spaces made plain
 };
 
-/// Encodes a word of byte-level BPE: n_bytes (1 or more) bytes; readable as in find_word.
-void kllm_encode_word(const struct vocab *v, struct window *w, const uint8_t *word,
-                      uint64_t n_bytes, uint64_t readable, struct sink *out);
+/// Encodes a word of byte-level BPE that is not in the word table: n_bytes (1 or more) bytes.
+void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *word,
+                     uint64_t n_bytes, struct sink *out);
 
 /// Encodes a stretch of text by SentencePiece's rules, with a space before it where prefix is 1.
 void kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *text,
