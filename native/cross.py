@@ -15,8 +15,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from build import ROOT, targets
 from extension import build_extension
+
+from build import ROOT, targets
 
 PYTHON = "python3.13"
 
@@ -65,8 +66,19 @@ def build_wheel(target):
         shutil.rmtree(old, ignore_errors=True)
     environment = {**os.environ, "KLLM_TARGET": target.name,
                    "KLLM_PYTHON_INCLUDE": str(python_headers(target))}  # fmt: skip
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check",
-               "--no-deps", "-w", folder, f"-C--build-option=--plat-name={platform}", ROOT]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "-w",
+        folder,
+        f"-C--build-option=--plat-name={platform}",
+        ROOT,
+    ]
     result = subprocess.run([str(c) for c in command], env=environment, capture_output=True,
                             text=True, check=False)  # fmt: skip
     if result.returncode != 0:

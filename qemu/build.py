@@ -74,8 +74,8 @@ def compile_file(name, out_dir, defines):
     source = QEMU / name
     obj = out_dir / (source.stem + ("_asm.o" if source.suffix == ".S" else ".o"))
     flags = core.flags_of(target(), source) + (MEM_FLAGS if name == "mem.c" else [])
-    core.run([target().cc, *flags, "-fcallgraph-info=su", f"-I{core.SOURCES}", f"-I{QEMU}", *defines,
-              "-c", source, "-o", obj])  # fmt: skip
+    flags += ["-fcallgraph-info=su", f"-I{core.SOURCES}", f"-I{QEMU}", *defines]
+    core.run([target().cc, *flags, "-c", source, "-o", obj])
     return obj
 
 

@@ -21,10 +21,11 @@ from pathlib import Path
 from qemu.tools import require
 
 SUITE = "trixie"
-VERSION = 3  # raised whenever the list of packages changes
+VERSION = 4  # raised whenever the list of packages changes
 PACKAGES = {
     "arm64": ("libc6", "python3.13", "python3-cffi-backend", "python3-numpy", "python3-pytest",
-              "python3-hypothesis", "python3-rich", "micropython", "libpython3.13-dev"),
+              "python3-hypothesis", "python3-rich", "python3-yaml", "python3-tqdm",
+              "python3-requests", "micropython", "libpython3.13-dev"),
     "amd64": ("libc6", "micropython"),
 }  # fmt: skip
 TRIPLETS = {"arm64": "aarch64-linux-gnu", "amd64": "x86_64-linux-gnu"}
@@ -42,8 +43,9 @@ def mirror():
         return os.environ["KLLM_DEBIAN_MIRROR"], os.environ.get("KLLM_DEBIAN_KEYRING", "")
     if shutil.which("apt-get") is None:
         raise NoSysroot("no apt-get here: set KLLM_DEBIAN_MIRROR, or run this on Debian or Ubuntu")
+    fields = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)"
     listing = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)"],
+        ["apt-get", "indextargets", "--format", fields],
         capture_output=True, text=True, check=False,
     ).stdout  # fmt: skip
     for line in listing.splitlines():
@@ -117,8 +119,8 @@ def make_sysroot(arch="arm64"):
         for package in sorted((work / "cache" / "archives").glob("*.deb")):
             unpack = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], capture_output=True,
                                     check=True)  # fmt: skip
-            subprocess.run(["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", tree],
-                           input=unpack.stdout, check=True)  # fmt: skip
+            untar = ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", tree]
+            subprocess.run(untar, input=unpack.stdout, check=True)
         os.replace(tree, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -129,7 +131,10 @@ def environment(folder, arch="arm64"):
     """Returns the variables that programs of the userland need to find their libraries."""
     libraries = folder / "usr" / "lib" / TRIPLETS[arch]
     paths = [str(libraries / name) for name in ("blas", "lapack")]
-    return {"LD_LIBRARY_PATH": ":".join([*paths, str(libraries)]), "PYTHONHOME": str(folder / "usr")}
+    return {
+        "LD_LIBRARY_PATH": ":".join([*paths, str(libraries)]),
+        "PYTHONHOME": str(folder / "usr"),
+    }
 
 
 def command_line(folder, words, arch="arm64", cpu="cortex-a53", variables=None):
