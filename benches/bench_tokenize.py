@@ -36,7 +36,8 @@ def declare(selection):
     return [
         Bench(
             "tokenize/100", lambda: encode_runner(vocab), order=0, seconds_target=10e-6,
-            level="scalar", model_hash=name, work={"byte": N_CHAR, "item": N_CHAR, "item_name": "char"},
+            level="scalar", model_hash=name,
+            work={"byte": N_CHAR, "item": N_CHAR, "item_name": "char"},
             explain=f"BPE-encodes English into tokens of {name}, figures for 100 characters; a "
             "call takes as many hundreds as a sample needs, no result is kept. Limit: one table "
             "look-up for each word that is a token.",
