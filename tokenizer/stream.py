@@ -35,10 +35,8 @@ class StreamDecoder:
 
 def _decode(data):
     """Returns the text of bytes, U+FFFD for what is no UTF-8."""
-    try:
-        return str(data, "utf-8")
-    except UnicodeError:
-        parts = []
+    # Not left to str(): MicroPython's lets surrogates and overlong forms through.
+    parts = []
     pos = start = 0
     while pos < len(data):
         code, n_bytes = char_at(data, pos, len(data))
