@@ -1,9 +1,12 @@
 """Files that are whole or not there: the cache directory and atomic writing. CPython only."""
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_dir():
@@ -41,15 +44,21 @@ def atomic_write(path):
         raise OSError("%s is not a regular file" % path)
     folder = os.path.dirname(path)
     part = os.path.join(folder, ".kernel-llm-%s.part" % os.urandom(8).hex())
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        error.filename = path  # what the user asked for
+        raise
     try:
         with open(fd, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(part)
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            error.filename = path
         raise
     sync_dir(folder)

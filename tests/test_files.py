@@ -44,8 +44,8 @@ def test_atomic_write_on_a_full_disk(tmp_path):
         "try:\n"
         "    with atomic_write(sys.argv[1]) as file:\n"
         "        file.write(bytes(100000))\n"
-        "except OSError:\n"
-        "    sys.exit(7)\n"
+        "except OSError as error:\n"
+        "    sys.exit(7 if error.filename == sys.argv[1] else 8)\n"
     )
     path = tmp_path / "a"
     path.write_bytes(b"before")
@@ -80,8 +80,9 @@ def test_atomic_write_refuses_what_is_no_file(path):
 
 
 def test_atomic_write_needs_the_folder(tmp_path):
-    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "no" / "a"):
+    with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "no" / "a"):
         pass
+    assert caught.value.filename == str(tmp_path / "no" / "a")
 
 
 def test_cache_dir_is_where_xdg_says(tmp_path, monkeypatch):
