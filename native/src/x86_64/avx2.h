@@ -51,8 +51,8 @@ KLLM_INLINE float dot_lanes(const float *a, const float *b, uint32_t n) {
     uint32_t i = 0;
     for (; i + 16 <= n; i += 16) {
         acc.low = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), acc.low);
-        acc.high = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8),
-                                   acc.high);
+        acc.high =
+            _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), acc.high);
     }
     // A lane without an element keeps its bits: adding zero would turn -0 to +0.
     for (uint32_t half = 0; i + 8 * half < n; half++) {

@@ -21,12 +21,12 @@ struct weight_type {
 
 // The part of a matrix that one tile multiplies.
 struct tile {
-    float *y;            // of the first row and token
-    const uint8_t *w;    // first group
-    const uint8_t *x;    // first "q8" row
+    float *y;         // of the first row and token
+    const uint8_t *w; // first group
+    const uint8_t *x; // first "q8" row
     uint64_t group_bytes;
-    uint64_t row_bytes;  // of a "q8" row
-    uint32_t rows;       // at most 16 n_group: what is written
+    uint64_t row_bytes; // of a "q8" row
+    uint32_t rows;      // at most 16 n_group: what is written
     uint32_t cols;
     uint32_t y_stride;
 };
@@ -76,9 +76,8 @@ KLLM_INLINE void block_sums_q4(__m256i s[][2], const uint8_t *block, const uint8
 #pragma GCC unroll 2
                 for (uint32_t h = 0; h < 2; h++) {
                     __m256i products = _mm256_maddubs_epi16(w[h], x);
-                    s[t][h] = j + nibble == 0
-                                  ? products
-                                  : in_order(_mm256_add_epi16(s[t][h], products));
+                    s[t][h] =
+                        j + nibble == 0 ? products : in_order(_mm256_add_epi16(s[t][h], products));
                 }
             }
         }
@@ -119,9 +118,9 @@ KLLM_INLINE void block_sums_q8(__m256i s[][2], const uint8_t *block, const uint8
 
 // Adds the block's exact sums of one half to the results of n_token tokens.
 // d: the scales of the "q8" rows for the block; sum_off: from them to the sums.
-KLLM_INLINE void add_block(__m256 acc[][2], __m256i s[][2], const uint8_t *scales, const uint8_t *d,
-                           uint64_t sum_off, uint64_t row_bytes, uint32_t n_token, uint32_t h,
-                           struct weight_type type) {
+KLLM_INLINE void add_block(__m256 acc[][2], __m256i s[][2], const uint8_t *scales,
+                           const uint8_t *d, uint64_t sum_off, uint64_t row_bytes,
+                           uint32_t n_token, uint32_t h, struct weight_type type) {
     __m256 dw = load_scales(scales + h * 16);
 #pragma GCC unroll 4
     for (uint32_t t = 0; t < n_token; t++) {
@@ -254,8 +253,8 @@ KLLM_INLINE void multiply_many(struct tile p, uint32_t rows, uint32_t n_token,
 KLLM_INLINE void multiply_quantised(float *y, const void *w, const void *x, uint32_t rows,
                                     uint32_t cols, uint32_t n_token, uint32_t y_stride,
                                     struct weight_type type) {
-    uint64_t group_bytes = align_up(
-        (uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
+    uint64_t group_bytes =
+        align_up((uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
     struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride};
     if (n_token == 1) {
         multiply_one(p, rows, type);

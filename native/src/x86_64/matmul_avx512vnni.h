@@ -44,12 +44,12 @@ KLLM_INLINE __m512i broadcast(const uint8_t *p) {
 
 // The part of a matrix that one tile multiplies.
 struct tile {
-    float *y;            // of the first row and token
-    const uint8_t *w;    // first group
-    const uint8_t *x;    // first "q8" row
+    float *y;         // of the first row and token
+    const uint8_t *w; // first group
+    const uint8_t *x; // first "q8" row
     uint64_t group_bytes;
-    uint64_t row_bytes;  // of a "q8" row
-    uint32_t rows;       // at most 16 n_group: what is written
+    uint64_t row_bytes; // of a "q8" row
+    uint32_t rows;      // at most 16 n_group: what is written
     uint32_t cols;
     uint32_t y_stride;
 };
@@ -118,12 +118,12 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
                 if (type.shift != 0) {
                     exact = _mm512_sub_epi32(exact, _mm512_slli_epi32(sums, type.shift));
                 }
-                acc[t][g] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(dw, dx),
-                                            acc[t][g]);
+                acc[t][g] =
+                    _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(dw, dx), acc[t][g]);
                 if (type.scale_bytes != KLLM_SCALE_BLOCK) {
                     __m512 m = load_scales(scales + KLLM_SCALE_BLOCK);
-                    acc[t][g] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_mul_ps(m, dx),
-                                                acc[t][g]);
+                    acc[t][g] =
+                        _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_mul_ps(m, dx), acc[t][g]);
                 }
             }
         }
@@ -193,8 +193,8 @@ KLLM_INLINE void multiply_many(struct tile p, uint32_t rows, uint32_t n_token,
 KLLM_INLINE void multiply_quantised(float *y, const void *w, const void *x, uint32_t rows,
                                     uint32_t cols, uint32_t n_token, uint32_t y_stride,
                                     struct weight_type type) {
-    uint64_t group_bytes = align_up(
-        (uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
+    uint64_t group_bytes =
+        align_up((uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
     struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride};
     if (n_token == 1) {
         multiply_one(p, rows, type);

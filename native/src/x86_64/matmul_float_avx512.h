@@ -99,8 +99,7 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
     __mmask8 written = (__mmask8)((1u << min_u32(p->rows - r, TILE_ROWS)) - 1);
 #pragma GCC unroll 5
     for (uint32_t k = 0; k < n_token; k++) {
-        _mm_mask_storeu_ps(p->y + (uint64_t)(t + k) * p->y_stride + r, written,
-                           tree_of_4(acc[k]));
+        _mm_mask_storeu_ps(p->y + (uint64_t)(t + k) * p->y_stride + r, written, tree_of_4(acc[k]));
     }
 }
 

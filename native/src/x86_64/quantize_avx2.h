@@ -29,8 +29,8 @@ KLLM_INLINE __m256i quantize_block(const __m256 v[4], float *scale) {
         __m256 rounded = _mm256_add_ps(_mm256_mul_ps(v[i], id), _mm256_set1_ps(KLLM_ROUND));
         q[i] = _mm256_and_si256(_mm256_castps_si256(rounded), _mm256_set1_epi32(0xff));
     }
-    __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(q[0], q[1]),
-                                        _mm256_packus_epi32(q[2], q[3]));
+    __m256i bytes =
+        _mm256_packus_epi16(_mm256_packus_epi32(q[0], q[1]), _mm256_packus_epi32(q[2], q[3]));
     return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 

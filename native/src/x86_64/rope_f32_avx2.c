@@ -8,7 +8,7 @@
 static void rotate_adjacent(float *x, const float *cs, uint32_t n_rot) {
     for (uint32_t i = 0; i < n_rot; i += 8) {
         __m256 v = load_first(x + i, n_rot - i);
-        __m256 turn = load_first(cs + i, n_rot - i); // cos, sin of 4 pairs
+        __m256 turn = load_first(cs + i, n_rot - i);  // cos, sin of 4 pairs
         __m256 other = _mm256_permute_ps(turn, 0xb1); // sin, cos
         __m256 rounded = _mm256_mul_ps(_mm256_movehdup_ps(v), other);
         v = _mm256_fmaddsub_ps(_mm256_moveldup_ps(v), turn, rounded);

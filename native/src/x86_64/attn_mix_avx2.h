@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weighted sums of f32 or f16 values: the body that both value types share.
+#ifndef KLLM_ATTN_MIX_AVX2_H
+#define KLLM_ATTN_MIX_AVX2_H
+
+#include "avx2.h"
+
+// 3 heads x 32 channels are 12 accumulators of 16 registers; a value is loaded once for 3 heads.
+enum { TILE_HEADS = 3, TILE_VECTORS = 4 };
+
+KLLM_INLINE __m256 load_8(const uint8_t *v, uint32_t value_bytes) {
+    return value_bytes == 2 ? _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)v))
+                            : _mm256_loadu_ps((const float *)(const void *)v);
+}
+
+// 32 channels of n_head heads. v: the first of the channels; row_bytes: of a position.
+KLLM_INLINE void mix_tile(float *out, const float *p, const uint8_t *v, uint32_t n_pos, uint32_t n,
+                          uint64_t row_bytes, uint32_t p_stride, uint32_t n_head,
+                          uint32_t value_bytes) {
+    __m256 acc[TILE_HEADS][TILE_VECTORS];
+#pragma GCC unroll 3
+    for (uint32_t h = 0; h < n_head; h++) {
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < TILE_VECTORS; i++) {
+            acc[h][i] = _mm256_setzero_ps();
+        }
+    }
+    for (uint32_t t = 0; t < n_pos; t++, v += row_bytes) {
+        __m256 weights[TILE_HEADS];
+#pragma GCC unroll 3
+        for (uint32_t h = 0; h < n_head; h++) {
+            weights[h] = _mm256_broadcast_ss(p + (uint64_t)h * p_stride + t);
+        }
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < TILE_VECTORS; i++) {
+            __m256 values = load_8(v + i * 8 * value_bytes, value_bytes);
+#pragma GCC unroll 3
+            for (uint32_t h = 0; h < n_head; h++) {
+                acc[h][i] = _mm256_fmadd_ps(weights[h], values, acc[h][i]);
+            }
+        }
+    }
+#pragma GCC unroll 3
+    for (uint32_t h = 0; h < n_head; h++) {
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < TILE_VECTORS; i++) {
+            _mm256_storeu_ps(out + (uint64_t)h * n + 8 * i, acc[h][i]);
+        }
+    }
+}
+
+KLLM_INLINE void mix(float *out, const float *p, const void *v, uint32_t n_pos, uint32_t n,
+                     uint32_t n_head, uint32_t p_stride, uint32_t value_bytes) {
+    uint64_t row_bytes = (uint64_t)n * value_bytes;
+    uint32_t n_tile;
+    for (uint32_t h = 0; h < n_head; h += n_tile, p += (uint64_t)n_tile * p_stride) {
+        n_tile = n_head - h == 4 ? 2 : min_u32(n_head - h, TILE_HEADS);
+        for (uint32_t d = 0; d < n; d += 8 * TILE_VECTORS) {
+            const uint8_t *values = (const uint8_t *)v + (uint64_t)d * value_bytes;
+            float *y = out + (uint64_t)h * n + d;
+            if (n_tile == 1) {
+                mix_tile(y, p, values, n_pos, n, row_bytes, p_stride, 1, value_bytes);
+            } else if (n_tile == 2) {
+                mix_tile(y, p, values, n_pos, n, row_bytes, p_stride, 2, value_bytes);
+            } else {
+                mix_tile(y, p, values, n_pos, n, row_bytes, p_stride, 3, value_bytes);
+            }
+        }
+    }
+}
+
+#endif
