@@ -2,25 +2,28 @@
 """
 Runs bare-metal images on an emulated board.
 
-    python -m qemu.run [--cpu CPU] [--model MODEL] [--tokens N] [--prompt TEXT]
+    python -m qemu.run [--cpu CPU] [--model MODEL] [--json FILE]
+                       [--baseline FILE [--gate] [--record]]
 
-Builds the selftest, generate and bench images and runs each on cortex-a53 and cortex-a72. The
-generated text and the checksum of every row of logits must be the host's; instruction counts go
-to build/aarch64-none/instructions.json. Ends with status 1 if anything differs.
+Links the selftest, generate and bench images and runs each on cortex-a53 and cortex-a72. The
+generated text and the checksum of every row of logits must be the host's. Instruction counts, code
+sizes and stack go to a result file of the benchmark suite; --gate compares them with a baseline:
+more than 1 % is told, more than 10 % fails, a byte more fails. Exit status 1 if anything differs.
 """
 
 import argparse
-import json
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
 
-from qemu import build, tools
+from benches import gate
+from benches.result import ResultError, load, record, save
+from qemu import build, counts, tools
 
 CPUS = ("cortex-a53", "cortex-a72")
 PROMPT = "The quick brown fox"
-COUNTS = build.ROOT / "build" / "aarch64-none" / "instructions.json"
-COUNTS_VERSION = 1
+RESULT = build.ROOT / "build" / "aarch64-none" / "insn.json"
 
 
 class Hung(Exception):
@@ -56,12 +59,6 @@ def run_elf(elf, cpu, ram_mib=build.RAM_MIB, arguments=(), is_counted=False, lim
             f"{Path(elf).name} on {cpu}: ended after {limit_s} s; it printed:\n{text}"
         ) from None
     return process.returncode, output
-
-
-def parse_counts(text):
-    """Returns {name: instructions} from the lines "count NAME INSTRUCTIONS" of the bench image."""
-    rows = (line.split() for line in text.splitlines() if line.startswith("count "))
-    return {name: int(count) for _, name, count in rows}
 
 
 def host_lines(model, n_token, prompt):
@@ -108,54 +105,83 @@ def count(model, cpu, ram_mib):
         status, output = run_elf(elf, cpu, ram_mib, is_counted=True, limit_s=600)
         if status != 0:
             sys.exit(f"bench on {cpu}: exit status {status}\n{output.decode('utf-8', 'replace')}")
-        runs.append(parse_counts(output.decode()))
+        runs.append(counts.parse_counts(output.decode()))
     if runs[0] != runs[1]:
         sys.exit(f"bench on {cpu}: two runs gave different counts:\n{runs[0]}\n{runs[1]}")
     return runs[0]
 
 
-def write_counts(counts, model):
-    """Writes the counts of all cores for the gate of the suite."""
-    rows = [{"name": name, "cpu": cpu, "instructions": value, "clock": "insn"}
-            for cpu, table in counts.items() for name, value in table.items()]  # fmt: skip
-    COUNTS.write_text(json.dumps({"version": COUNTS_VERSION, "model": model, "counts": rows},
-                                 indent=1) + "\n")  # fmt: skip
-
-
-def print_counts(counts):
-    """Prints a table of instructions, one column a core."""
-    cpus = list(counts)
+def print_counts(table):
+    """Prints {cpu: {name: instructions}}, one column a core."""
+    cpus = list(table)
     print(f"{'instructions':44}" + "".join(f"{cpu:>14}" for cpu in cpus))
-    for name in counts[cpus[0]]:
-        print(f"{name:44}" + "".join(f"{counts[cpu][name]:14,}" for cpu in cpus))
+    for name in table[cpus[0]]:
+        print(f"{name:44}" + "".join(f"{table[cpu][name]:14,}" for cpu in cpus))
 
 
-def main():
+def judge(result, baseline, is_gated, is_recorded):
+    """Compares a run with a baseline file, prints what is said, and returns the exit status."""
+    runs = load(baseline) if Path(baseline).exists() else []
+    outcome = gate.gate(runs, result, None)
+    for line in gate.lines(v for v in outcome.verdicts if v.why or v.verdict != gate.SAME):
+        print(line)
+    print(outcome.line)
+    status = outcome.status if is_gated else gate.PASS
+    if is_recorded and status in (gate.PASS, gate.NOT_COMPARABLE):
+        record(baseline, result)
+        status = gate.PASS
+    return status
+
+
+def run_board(cpu, tiny, model, args):
+    """Runs selftest and generate on a core, prints what came of it; says whether all is right."""
+    status, output = run_elf(build.link("selftest", tiny), cpu)
+    print(f"{cpu}: {output.decode('utf-8', 'replace').splitlines()[-1]}")
+    error = check_generate(model, cpu, args.ram, args.tokens, args.prompt)
+    print(f"{cpu}: generate: " + (error or "the host's text and logits, to the bit"), flush=True)
+    return status == 0 and not error
+
+
+def parse_arguments():
     parser = argparse.ArgumentParser(description="runs the bare-metal images under QEMU")
     parser.add_argument("--cpu", action="append", choices=CPUS, help="default: both")
     parser.add_argument("--model", help="image or GGUF file; default: a tiny seeded model")
     parser.add_argument("--ram", type=int, default=build.RAM_MIB, metavar="MIB")
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--prompt", default=PROMPT)
+    parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE")
+    parser.add_argument("--baseline", type=Path, metavar="FILE")
+    parser.add_argument("--gate", action="store_true", help="fail where a count grew")
+    parser.add_argument("--record", action="store_true", help="put the counts into the baseline")
     args = parser.parse_args()
+    if (args.gate or args.record) and not args.baseline:
+        parser.error("--gate and --record need --baseline FILE")
+    return args
+
+
+def main():
+    args = parse_arguments()
     tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
     tiny = build.tiny_model()
     model = build.packed(args.model) if args.model else tiny
-    counts, is_good = {}, True
+    is_good = True
     try:
+        table = {}
         for cpu in args.cpu or CPUS:
-            status, output = run_elf(build.link("selftest", tiny), cpu)
-            print(f"{cpu}: {output.decode('utf-8', 'replace').splitlines()[-1]}")
-            error = check_generate(model, cpu, args.ram, args.tokens, args.prompt)
-            print(f"{cpu}: generate: " + (error or "the host's text and logits, to the bit"))
-            is_good = is_good and status == 0 and not error
-            counts[cpu] = count(model, cpu, args.ram)
-    except (build.DoesNotFit, Hung) as error:
+            is_good = run_board(cpu, tiny, model, args) and is_good
+            table[cpu] = count(model, cpu, args.ram)
+        print_counts(table)
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+        sizes = counts.size_rows({image: build.link(image, tiny) for image in counts.ENTRIES})
+        result = counts.run_of([*counts.count_rows(table, digest), *sizes])
+        save(args.json, [result])
+        status = 0 if is_good else 1
+        if args.baseline:
+            status = judge(result, args.baseline, args.gate, args.record) or status
+    except (build.DoesNotFit, Hung, ResultError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
-    print_counts(counts)
-    write_counts(counts, Path(model).name)
-    sys.exit(0 if is_good else 1)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bare-metal images: what they are made of, and what they do on an emulated board."""
+
+import shutil
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+TOOLS = ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objdump", "qemu-system-aarch64")
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(tool) is None for tool in TOOLS), reason="`make qemu` installs " + TOOLS[0]
+)
+
+from qemu import build, counts, elf, run  # noqa: E402
+
+IMAGES = sorted(build.IMAGES)
+CPUS = run.CPUS
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return build.tiny_model()
+
+
+@pytest.fixture(scope="module")
+def images(tiny):
+    return {image: build.link(image, tiny) for image in IMAGES}
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_image_has_no_undefined_symbol_and_no_allocator(images, image):
+    symbols = elf.symbols(images[image])
+    assert [name for name, is_defined in symbols.items() if not is_defined] == []
+    assert set(symbols) & set(elf.ALLOCATORS) == set()
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_image_holds_no_instruction_above_the_floor(images, image):
+    assert elf.above_floor(images[image]) == []
+
+
+def test_floor_check_finds_an_instruction_above_it(tmp_path):
+    source, obj = tmp_path / "sdot.s", tmp_path / "sdot.o"
+    source.write_text("add v0.4s, v1.4s, v2.4s\nsdot v0.4s, v1.16b, v2.4b[1]\n")
+    build.core.run(["aarch64-linux-gnu-as", "-march=armv8.2-a+dotprod", source, "-o", obj])
+    assert elf.above_floor(obj) == ["sdot\tv0.4s, v1.16b, v2.4b[1]"]
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_sections_lie_in_the_segments_they_belong_to(images, image):
+    executable, read, write = 1, 4, 2
+    by_section = {name: flags for flags, names in elf.segments(images[image]) for name in names}
+    assert by_section[".text"] == executable | read
+    assert by_section[".rodata"] == read
+    assert by_section[".model"] == read
+    assert by_section[".bss"] == read | write
+
+
+@pytest.mark.parametrize("image", sorted(counts.ENTRIES))
+def test_worst_stack_fits_a_quarter_of_what_there_is(images, image):
+    n_bytes, chain = elf.worst_stack(elf.graph_files(images[image]), "image_main")
+    assert 0 < n_bytes <= 65536 // 4, chain
+
+
+def test_recursion_is_found(tmp_path):
+    source = tmp_path / "loop.c"
+    source.write_text("int b(int); int a(int n) { return n ? b(n - 1) + 1 : 0; }\n"
+                      "__attribute__((noinline)) int b(int n) { return a(n) * 2; }\n")  # fmt: skip
+    obj = tmp_path / "loop.o"
+    build.core.run(["aarch64-linux-gnu-gcc", "-O1", "-fno-inline", "-fcallgraph-info=su", "-c",
+                    source, "-o", obj])  # fmt: skip
+    with pytest.raises(elf.Recursion, match="a -> b -> a"):
+        elf.worst_stack([tmp_path / "loop.ci"], "a")
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_selftest_passes(images, cpu):
+    status, output = run.run_elf(images["selftest"], cpu)
+    assert status == 0, output.decode()
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_generate_prints_the_text_and_logits_of_the_host(tiny, cpu):
+    assert run.check_generate(tiny, cpu, build.RAM_MIB, 12, run.PROMPT) == ""
+
+
+def test_counts_are_equal_on_every_run_and_core(tiny):
+    first = run.count(tiny, CPUS[0], build.RAM_MIB)
+    assert first == run.count(tiny, CPUS[1], build.RAM_MIB)
+    assert first["dot/f32/neon/384"] < first["dot/f32/c/384"] / 4
+
+
+def test_gate_takes_equal_counts_and_refuses_a_kernel_12_percent_longer(tiny):
+    from benches import gate
+
+    table = {CPUS[0]: run.count(tiny, CPUS[0], build.RAM_MIB)}
+    longer = {CPUS[0]: {**table[CPUS[0]]}}
+    longer[CPUS[0]]["dot/f32/neon/384"] = round(table[CPUS[0]]["dot/f32/neon/384"] * 1.12)
+    base, current = (counts.run_of(counts.count_rows(t)) for t in (table, longer))
+    assert gate.gate([base], base, None).status == gate.PASS
+    refused = gate.gate([base], current, None)
+    assert refused.status == gate.REGRESSION
+    assert "dot/f32/neon/384" in refused.line
+
+
+def test_bench_refuses_where_counts_are_not_exact(images):
+    status, output = run.run_elf(images["bench"], CPUS[0], is_counted=False)
+    assert status == 2
+    assert b"PMCEID0 bit 8 is clear" in output
+
+
+def test_damaged_image_is_refused_at_boot(tiny, tmp_path):
+    data = bytearray(tiny.read_bytes())
+    data[-100] ^= 1  # a weight
+    bad = tmp_path / "bad.kllm"
+    bad.write_bytes(data)
+    status, output = run.run_elf(build.link("generate", bad), CPUS[0], arguments=("1", "a"))
+    assert status == 4
+    assert b"checksum of the model image" in output
+    data[16] ^= 1  # the header
+    bad.write_bytes(data)
+    status, output = run.run_elf(build.link("generate", bad), CPUS[0], arguments=("1", "a"))
+    assert status == 4
+    assert b"damaged at byte" in output
+
+
+def test_model_too_big_for_the_memory_is_refused_when_linking(tiny, tmp_path):
+    big = tmp_path / "big.kllm"
+    big.write_bytes(tiny.read_bytes() + bytes(8 << 20))
+    with pytest.raises(build.DoesNotFit, match=r"does not fit 8 MiB: image \d+ bytes, arena \d+"):
+        build.link("generate", big, ram_mib=8)
+
+
+def test_hanging_machine_is_ended_with_its_output(tmp_path):
+    # A branch to itself behind nothing: the machine runs, prints nothing and never ends.
+    source, path = tmp_path / "hang.s", tmp_path / "hang.elf"
+    source.write_text(".global _start\n_start: b _start\n")
+    build.core.run(["aarch64-linux-gnu-gcc", "-nostdlib", "-static", "-Wl,-Ttext=0x40080000",
+                    "-Wl,--build-id=none", source, "-o", path])  # fmt: skip
+    with pytest.raises(run.Hung, match="ended after 2 s"):
+        run.run_elf(path, CPUS[0], limit_s=2)
+
+
+def test_fault_is_reported_and_ends_the_machine(images, tmp_path):
+    # The first word of the selftest's own main becomes an undefined instruction.
+    with open(images["selftest"], "rb") as file:
+        data = bytearray(file.read())
+    from elftools.elf.elffile import ELFFile
+
+    with open(images["selftest"], "rb") as file:
+        image = ELFFile(file)
+        text = image.get_section_by_name(".text")
+        main = image.get_section_by_name(".symtab").get_symbol_by_name("image_main")[0]
+        at = text["sh_offset"] + main["st_value"] - text["sh_addr"]
+    struct.pack_into("<I", data, at, 0)
+    path = tmp_path / "broken.elf"
+    path.write_bytes(data)
+    status, output = run.run_elf(path, CPUS[0])
+    assert status == 3
+    assert f"at 0x{main['st_value']:016x}".encode() in output
