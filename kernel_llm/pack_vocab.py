@@ -6,45 +6,27 @@ The tables are those of struct kllm_vocab in kllm.h; docs/tokenizer.md explains 
 
 import math
 import re
-import struct
 from array import array
 
 from kernel_llm import _abi, unicode_data
 from kernel_llm.errors import KllmError
-from kernel_llm.pack_words import byte_of_char, hash_pairs, hash_words, merge_whole, spm_whole
+from kernel_llm.pack_tables import (
+    byte_of_char,
+    class_table,
+    hash_pairs,
+    hash_words,
+    merge_whole,
+    section,
+    spm_whole,
+)
+from kernel_llm.pre_names import PRE_NAMES, pre_names
 
 KEY = "tokenizer.ggml."
 NO_TOKEN = 0xFFFFFFFF
 SPACE_MARK = b"\xe2\x96\x81"  # U+2581, SentencePiece's visible space
 BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>\Z")
 
-# Names of tokenizer.ggml.pre: (kllm_pre, a whole word is looked up first, bos by default).
-PRE_NAMES = {
-    "default": (_abi.KLLM_PRE_DEFAULT, False, False),
-    "gpt-2": (_abi.KLLM_PRE_GPT2, False, False),
-    "mpt": (_abi.KLLM_PRE_GPT2, False, False),
-    "olmo": (_abi.KLLM_PRE_GPT2, False, False),
-    "phi-2": (_abi.KLLM_PRE_GPT2, False, False),
-    "smollm": (_abi.KLLM_PRE_SMOLLM, False, False),
-    "starcoder": (_abi.KLLM_PRE_SMOLLM, False, False),
-    "refact": (_abi.KLLM_PRE_SMOLLM, False, False),
-    "command-r": (_abi.KLLM_PRE_SMOLLM, False, False),
-    "codeshell": (_abi.KLLM_PRE_SMOLLM, False, False),
-    "llama-bpe": (_abi.KLLM_PRE_LLAMA3, True, True),
-    "llama-v3": (_abi.KLLM_PRE_LLAMA3, True, True),
-    "llama3": (_abi.KLLM_PRE_LLAMA3, True, True),
-    "qwen2": (_abi.KLLM_PRE_QWEN2, False, False),
-    "deepseek-r1-qwen": (_abi.KLLM_PRE_QWEN2, False, False),
-    "stablelm2": (_abi.KLLM_PRE_QWEN2, False, False),
-    "tekken": (_abi.KLLM_PRE_TEKKEN, True, True),
-    "gpt-4o": (_abi.KLLM_PRE_GPT4O, False, False),
-    "llama4": (_abi.KLLM_PRE_GPT4O, False, False),
-    "falcon": (_abi.KLLM_PRE_FALCON, False, False),
-    "deepseek-llm": (_abi.KLLM_PRE_DEEPSEEK_LLM, False, False),
-    "deepseek-coder": (_abi.KLLM_PRE_DEEPSEEK_CODER, False, False),
-}
-
-# Tokens that end a turn or a text whatever type the file gives them; the first group marks eot.
+# Tokens that end a turn or a text whatever type the file gives them; the first there is is eot.
 TURN_ENDS = (b"<|eot_id|>", b"<|im_end|>", b"<|end|>", b"<end_of_turn>", b"<|endoftext|>",
              b"<|end_of_text|>", b"<EOT>", b"_<EOT>", b"<end_of_utterance>")  # fmt: skip
 
@@ -237,24 +219,6 @@ def _spm_bytes(tokens, types, unk):
     return found
 
 
-def _class_table():
-    """Returns (number of blocks, the class table): which class each character is of."""
-    runs = [run.split(".") for run in unicode_data.RUNS.split()]
-    starts = [int(start, 16) for start, _ in runs] + [0x110000]
-    classes = b"".join(bytes([int(number, 16)]) * (end - start)
-                       for (_, number), start, end in zip(runs, starts, starts[1:], strict=False))  # fmt: skip
-    blocks, numbers = {}, array("H")
-    for off in range(0, len(classes), _abi.KLLM_CLASS_BLOCK):
-        block = classes[off : off + _abi.KLLM_CLASS_BLOCK]
-        numbers.append(blocks.setdefault(block, len(blocks)))
-    return len(blocks), numbers.tobytes() + b"".join(blocks)
-
-
-def pre_names():
-    """Returns the names of all known pre-tokenizers, sorted."""
-    return sorted(PRE_NAMES)
-
-
 def _pre(metadata, pre):
     """Returns the row of PRE_NAMES for the name given, or for the file's."""
     name = _scalar(metadata, "pre", str, "default") if pre is None else pre
@@ -262,22 +226,6 @@ def _pre(metadata, pre):
         _fail(KEY + "pre", f"unknown pre-tokenizer {name!r}; known: {', '.join(pre_names())}",
               _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
     return PRE_NAMES[name]
-
-
-def _section(fields, tables):
-    """Returns header and tables as one block; tables are (name of the offset field, bytes)."""
-    n_header, layout = _abi.KLLM_VOCAB
-    body = bytearray(n_header)
-    for name, table in tables:
-        body += bytes(-len(body) % _abi.KLLM_ALIGN)
-        fields[name] = len(body)
-        body += table
-    body += bytes(-len(body) % _abi.KLLM_ALIGN)
-    fields["n_bytes"] = len(body)
-    for name, value in fields.items():
-        off, kind = layout[name]
-        struct.pack_into(kind, body, off, value)
-    return bytes(body)
 
 
 def pack_vocab(metadata, pre=None):
@@ -307,12 +255,12 @@ def pack_vocab(metadata, pre=None):
     flags = _flags(metadata, ids, is_bpe, add_bos)
 
     scores, ranks, made = array("I"), {}, array("I")
-    n_class_block, class_table = 0, b""
+    n_class_block, classes = 0, b""
     if is_bpe:
         ranks, made = _merges(metadata, known)
         byte_tokens = _bpe_bytes(known)
         words = merge_whole(texts, known, types, byte_tokens, ranks, made, lookup_first)
-        n_class_block, class_table = _class_table()
+        n_class_block, classes = class_table()
     else:
         scores = _score_ranks(metadata, len(tokens))
         byte_tokens = _spm_bytes(tokens, types, ids["unk"])
@@ -336,12 +284,12 @@ def pack_vocab(metadata, pre=None):
         "n_class_block": n_class_block, "unicode": unicode_data.VERSION * is_bpe,
         "text_bytes": starts[-1], **ids,
     }  # fmt: skip
-    return _section(fields, [
+    return section(fields, [
         ("start_off", starts.tobytes()), ("text_off", b"".join(texts)),
         ("type_off", bytes(types)), ("byte_off", byte_tokens.tobytes()),
         ("word_off", word_table), ("pair_off", pair_table), ("merge_off", made.tobytes()),
         ("score_off", scores.tobytes()), ("special_off", array("I", special + user).tobytes()),
-        ("class_off", class_table),
+        ("class_off", classes),
     ])  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from kernel_llm import _native as native
 from kernel_llm.encoder import Encoder
 from kernel_llm.gguf import GGUF
-from kernel_llm.pack_words import byte_of_char
+from kernel_llm.pack_tables import byte_of_char
 from tokenizer.ranges import LATIN
 
 KEY = "tokenizer.ggml."

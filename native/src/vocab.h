@@ -242,7 +242,7 @@ KLLM_INLINE uint64_t plain_word_end(const struct splitter *s, uint64_t pos) {
     return p > from && (p == s->end || text[p] < 0x80) ? p : pos;
 }
 
-// --------------------------------------------------------------------------------------- merge.c
+// -------------------------------------------------------------------------------------- window.c
 
 enum {
     WINDOW_BYTES = 4096,
@@ -266,6 +266,14 @@ struct window {
     uint8_t buffer[WINDOW_BUFFER + 16]; // SentencePiece: text with its spaces made plain
 };
 
+/// Merges the symbols of text[0, n_bytes) and writes those that are certain; all where last is 1.
+///
+/// n_bytes is 1 .. WINDOW_BYTES. Returns the number of bytes written, 1 or more.
+uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8_t *text,
+                            uint64_t n_bytes, uint32_t last, struct sink *out);
+
+// --------------------------------------------------------------------------------------- merge.c
+
 /// Encodes a word of byte-level BPE that is not in the word table: n_bytes (1 or more) bytes.
 void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *word,
                      uint64_t n_bytes, struct sink *out);
@@ -273,11 +281,5 @@ void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *wor
 /// Encodes a stretch of text by SentencePiece's rules, with a space before it where prefix is 1.
 void kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *text,
                      uint64_t n_bytes, uint32_t prefix, struct sink *out);
-
-/// Merges the symbols of text[0, n_bytes) and writes those that are certain; all where last is 1.
-///
-/// n_bytes is 1 .. WINDOW_BYTES. Returns the number of bytes written, 1 or more.
-uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8_t *text,
-                            uint64_t n_bytes, uint32_t last, struct sink *out);
 
 #endif

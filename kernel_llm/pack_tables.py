@@ -1,12 +1,12 @@
 """
-The hash tables of a vocab section, and which tokens their own text encodes to. CPython only.
+The tables of a vocab section, and which tokens their own text encodes to. CPython only.
 """
 
 import struct
 from array import array
 from itertools import pairwise
 
-from kernel_llm import _abi
+from kernel_llm import _abi, unicode_data
 
 MASK = (1 << 64) - 1
 PLAIN_TYPES = (_abi.KLLM_TOKEN_UNDEFINED, _abi.KLLM_TOKEN_NORMAL)
@@ -155,3 +155,33 @@ def spm_whole(texts, tokens, types, scores):
             known.setdefault(text, id)
     return {text: id | WHOLE * (merge_texts(_characters(text), known, scores) == [text])
             for text, id in known.items()}  # fmt: skip
+
+
+def class_table():
+    """Returns (number of blocks, the class table): which class each character is of."""
+    runs = [run.split(".") for run in unicode_data.RUNS.split()]
+    starts = [int(start, 16) for start, _ in runs] + [0x110000]
+    classes = bytearray()
+    for (_, number), start, end in zip(runs, starts, starts[1:], strict=False):
+        classes += bytes([int(number, 16)]) * (end - start)
+    blocks, numbers = {}, array("H")
+    for off in range(0, len(classes), _abi.KLLM_CLASS_BLOCK):
+        block = bytes(classes[off : off + _abi.KLLM_CLASS_BLOCK])
+        numbers.append(blocks.setdefault(block, len(blocks)))
+    return len(blocks), numbers.tobytes() + b"".join(blocks)
+
+
+def section(fields, tables):
+    """Returns header and tables as one block; tables are (name of the offset field, bytes)."""
+    n_header, layout = _abi.KLLM_VOCAB
+    body = bytearray(n_header)
+    for name, table in tables:
+        body += bytes(-len(body) % _abi.KLLM_ALIGN)
+        fields[name] = len(body)
+        body += table
+    body += bytes(-len(body) % _abi.KLLM_ALIGN)
+    fields["n_bytes"] = len(body)
+    for name, value in fields.items():
+        off, kind = layout[name]
+        struct.pack_into(kind, body, off, value)
+    return bytes(body)
