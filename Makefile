@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 NATIVE := $(shell find native -name '*.[ch]' -o -name '*.def' -o -path 'native/*.py')
 
-.PHONY: all help bench test lint format abi clean
+.PHONY: all help bench test lint format abi qemu aarch64 clean
 
 all: build/ready ## set up .venv, build the core and the extension
 
@@ -34,6 +34,12 @@ format: all ## apply the style
 
 abi: .venv/ready ## regenerate kernel_llm/_abi.py from kllm.h
 	$(PY) native/build.py abi
+
+qemu: all ## run the bare-metal images on emulated cores; instruction counts against the baseline
+	$(PY) -m qemu.run --baseline baseline.json --gate
+
+aarch64: all ## the core, the extension and the wheel for 64-bit ARM boards, in dist/
+	$(PY) native/cross.py
 
 clean: ## remove what was built
 	rm -rf build kernel_llm/_kllm.abi3.so
