@@ -19,6 +19,8 @@ REGIONS = (
     ("attn", "f32[n_batch][n_head * head_dim]"),
     ("ffn", "f32[n_batch][2 * n_ff]"),
     ("act", "quantised activations"),
+    ("outlier", "inputs that are not quantised"),
+    ("copy", "f32[threads][widest input]"),
     ("work", "attention scores of each thread"),
     ("logits", "f32[n_logits][n_vocab]"),
     ("sample", "candidates of the sampler"),

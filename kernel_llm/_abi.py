@@ -2,7 +2,7 @@
 
 from kernel_llm._port import const
 
-ABI_VERSION = const(2912799634)
+ABI_VERSION = const(2037541957)
 
 KLLM_OK = const(0)
 KLLM_ERR_ABI = const(-1)
@@ -29,6 +29,7 @@ KLLM_MAX_EMBD = const(65536)
 KLLM_MAX_FF = const(262144)
 KLLM_MAX_HEAD = const(1024)
 KLLM_MAX_HEAD_DIM = const(512)
+KLLM_N_OUTLIER = const(4)
 KLLM_MAX_VOCAB = const(1048576)
 KLLM_MAX_CTX = const(1048576)
 KLLM_MAX_BATCH = const(4096)
@@ -123,10 +124,12 @@ KLLM_R_QKV = const(7)
 KLLM_R_ATTN = const(8)
 KLLM_R_FFN = const(9)
 KLLM_R_ACT = const(10)
-KLLM_R_WORK = const(11)
-KLLM_R_LOGITS = const(12)
-KLLM_R_SAMPLE = const(13)
-KLLM_R_COUNT = const(14)
+KLLM_R_OUTLIER = const(11)
+KLLM_R_COPY = const(12)
+KLLM_R_WORK = const(13)
+KLLM_R_LOGITS = const(14)
+KLLM_R_SAMPLE = const(15)
+KLLM_R_COUNT = const(16)
 KLLM_LOGITS_NONE = const(0)
 KLLM_LOGITS_LAST = const(1)
 KLLM_LOGITS_ALL = const(2)
@@ -188,10 +191,10 @@ KLLM_IMAGE = (
     },
 )
 KLLM_PLAN = (
-    232,
+    264,
     {
         "n_bytes": (0, "<Q"),
-        "region": (8, 224),
+        "region": (8, 256),
     },
 )
 KLLM_REGION = (

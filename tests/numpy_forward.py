@@ -3,8 +3,7 @@ The forward pass in float64 NumPy, straight from a GGUF file: the expectation fo
 
 Written from the papers and the GGUF conventions, not from the C core: weights are dequantised by
 the `gguf` package, every sum is a float64 matrix product. Nothing is quantised on the way, unless
-q8_inputs asks for inputs of quantised matrices rounded to 8 bits in blocks of 32, as the engine
-does it by design.
+q8_inputs asks for inputs of quantised matrices rounded to 8 bits as the engine does it by design.
 """
 
 import numpy as np
@@ -103,11 +102,19 @@ class NumpyModel:
 
 
 def rounded_to_q8(x):
-    """Returns x with every block of 32 rounded to multiples of its largest magnitude / 127."""
-    blocks = x.reshape(*x.shape[:-1], -1, 32)
+    """
+    Returns x [n][cols] with every block of 32 rounded to multiples of its largest magnitude / 127,
+    after the four largest magnitudes of each row were set aside; those stay as they are.
+    """
+    outliers = np.argsort(-np.abs(x), axis=-1, kind="stable")[:, :4]
+    rest = x.copy()
+    np.put_along_axis(rest, outliers, 0, axis=-1)
+    blocks = rest.reshape(*x.shape[:-1], -1, 32)
     step = np.abs(blocks).max(-1, keepdims=True) / 127
     step[step == 0] = 1
-    return (np.rint(blocks / step) * step).reshape(x.shape)
+    y = (np.rint(blocks / step) * step).reshape(x.shape)
+    np.put_along_axis(y, outliers, np.take_along_axis(x, outliers, axis=-1), axis=-1)
+    return y
 
 
 def nll_of(logits, ids):

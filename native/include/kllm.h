@@ -50,6 +50,7 @@ enum kllm_limits {
     KLLM_MAX_FF = 262144,
     KLLM_MAX_HEAD = 1024,
     KLLM_MAX_HEAD_DIM = 512,
+    KLLM_N_OUTLIER = 4,      // elements of a matrix input that stay floats
     KLLM_MAX_VOCAB = 1048576,
     KLLM_MAX_CTX = 1048576,
     KLLM_MAX_BATCH = 4096,   // tokens in one pass
@@ -419,10 +420,12 @@ enum kllm_region_idx {
     KLLM_R_ATTN = 8,     // f32[n_batch][n_head * head_dim]
     KLLM_R_FFN = 9,      // f32[n_batch][2 * n_ff]
     KLLM_R_ACT = 10,     // quantised activations, max(n_batch, n_thread) rows of the widest input
-    KLLM_R_WORK = 11,    // per thread, work space of attention
-    KLLM_R_LOGITS = 12,  // f32[n_logits][n_vocab]
-    KLLM_R_SAMPLE = 13,  // {f32, u32}[n_vocab] work space of the sampler
-    KLLM_R_COUNT = 14,
+    KLLM_R_OUTLIER = 11, // {f32, u32}[max(n_batch, n_thread)][KLLM_N_OUTLIER] of the same rows
+    KLLM_R_COPY = 12,    // f32[n_thread][widest input], a row that a thread alone may change
+    KLLM_R_WORK = 13,    // per thread, work space of attention
+    KLLM_R_LOGITS = 14,  // f32[n_logits][n_vocab]
+    KLLM_R_SAMPLE = 15,  // {f32, u32}[n_vocab] work space of the sampler
+    KLLM_R_COUNT = 16,
 };
 
 struct kllm_region {

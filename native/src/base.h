@@ -30,6 +30,10 @@ KLLM_INLINE uint32_t min_u32(uint32_t a, uint32_t b) {
     return a < b ? a : b;
 }
 
+KLLM_INLINE uint32_t max_u32(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
+}
+
 KLLM_INLINE float fma_f32(float a, float b, float c) {
     return __builtin_fmaf(a, b, c);
 }

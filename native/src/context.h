@@ -39,6 +39,11 @@ KLLM_INLINE const void *tensor_data(const struct kllm_image *image,
     return (const uint8_t *)image + tensor->off;
 }
 
+/// Returns the columns of the widest matrix.
+KLLM_INLINE uint32_t widest(const struct kllm_image *m) {
+    return max_u32(max_u32(m->n_embd, m->n_ff), m->n_head * m->head_dim);
+}
+
 // Geometry of the KV cache. Keys and values of one head of one layer of one sequence are one
 // contiguous block: f32 and f16 [n_ctx][head_dim]; q8_0 keys as packed rows, values as in layout.h.
 struct kv_shape {

@@ -11,7 +11,7 @@ void kllm_dispatch(struct kllm_kernels *kernels, uint32_t cpu) {
 #undef KLLM_KERNEL
 }
 
-enum op { argmax, attn_mix, dequantize, dot, gelu, layernorm, matmul, quantize, rmsnorm, rope,
+enum op { argmax, attn_mix, dequantize, dot, gelu, layernorm, matmul, patch, pick, quantize, rmsnorm, rope,
           softmax, sum, swiglu };
 
 struct variant {
@@ -74,6 +74,12 @@ static void run_once(const struct variant *v, void *out, const void *a, const vo
         break;
     case matmul:
         ((kllm_matmul_fn *)fn)(y, a, b, dims[0], dims[1], dims[2], dims[3]);
+        break;
+    case patch:
+        ((kllm_patch_fn *)fn)(y, a, b, dims[0], dims[1], dims[2], dims[3]);
+        break;
+    case pick: // takes out of b, which is const only here
+        ((kllm_pick_fn *)fn)(out, (float *)(uintptr_t)b, dims[0]);
         break;
     case quantize:
         ((kllm_quantize_fn *)fn)(out, a, dims[0]);

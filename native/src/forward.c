@@ -4,6 +4,8 @@
 #include "context.h"
 #include "layout.h"
 
+enum { PART_BYTES = 128 * 1024 }; // weights that are multiplied before the outliers are
+
 struct pass {
     struct kllm_ctx *ctx;
     const struct kllm_image *m;
@@ -79,10 +81,12 @@ static void norm(const struct pass *p, float *y, const float *x, const struct kl
     }
 }
 
-// The inputs of a matrix: n_token rows as floats and, for quantised weights, as "q8" rows.
+// The inputs of a matrix: n_token rows as floats and, for quantised weights, as "q8" rows without
+// their outliers, and the outliers.
 struct inputs {
     const float *x;
     const void *act;
+    const struct outlier *outliers;
     uint32_t n_token;
 };
 
@@ -105,16 +109,43 @@ static uint8_t *act_row(const struct pass *p, uint32_t row, uint32_t cols) {
     return (uint8_t *)region(p->ctx, KLLM_R_ACT) + row * q8_bytes(cols);
 }
 
-// Quantises n_token rows of x, stride floats apart.
-static struct inputs quantized_inputs(const struct pass *p, const float *x, uint32_t stride,
+static struct outlier *outlier_row(const struct pass *p, uint32_t row) {
+    return (struct outlier *)region(p->ctx, KLLM_R_OUTLIER) + (uint64_t)row * KLLM_N_OUTLIER;
+}
+
+// Quantises a row of x without its outliers; x is whole again afterwards.
+static void quantize_row(const struct pass *p, float *x, uint32_t cols, uint32_t row) {
+    struct outlier *outliers = outlier_row(p, row);
+    p->k.pick_f32(outliers, x, cols);
+    p->k.quantize_q8_f32(act_row(p, row, cols), x, cols);
+    for (uint32_t i = KLLM_N_OUTLIER; i-- > 0;) { // backwards: an empty one may name a taken place
+        if (outliers[i].x != 0.0f) {
+            x[outliers[i].col] = outliers[i].x;
+        }
+    }
+}
+
+static struct inputs inputs_of(const struct pass *p, const float *x, uint32_t cols,
+                               uint32_t n_token) {
+    uint32_t first = first_private_row(p, n_token);
+    return (struct inputs){x, act_row(p, first, cols), outlier_row(p, first), n_token};
+}
+
+// Quantises n_token rows of x, stride floats apart. One row is shared by all threads, and each has
+// to take outliers out of it: so each works on a copy of its own.
+static struct inputs quantized_inputs(const struct pass *p, float *x, uint32_t stride,
                                       uint32_t cols, uint32_t n_token) {
     uint32_t first = first_private_row(p, n_token);
     struct span own = prepare_share(p, n_token);
+    if (n_token == 1 && p->n_thread > 1) {
+        float *copy = (float *)region(p->ctx, KLLM_R_COPY) + (uint64_t)p->thread * widest(p->m);
+        x = memcpy(copy, x, cols * sizeof *x);
+    }
     for (uint32_t t = own.begin; t < own.end; t++) {
-        p->k.quantize_q8_f32(act_row(p, first + t, cols), x + (uint64_t)t * stride, cols);
+        quantize_row(p, x + (uint64_t)t * stride, cols, first + t);
     }
     prepare_done(p, n_token);
-    return (struct inputs){x, act_row(p, first, cols), n_token};
+    return inputs_of(p, x, cols, n_token);
 }
 
 // Normalises and quantises n_token rows of x [n_embd].
@@ -126,46 +157,53 @@ static struct inputs norm_inputs(const struct pass *p, const float *x, uint32_t 
     struct span own = prepare_share(p, n_token);
     for (uint32_t t = own.begin; t < own.end; t++) {
         norm(p, y + (uint64_t)t * n, x + (uint64_t)t * n, w, b);
-        p->k.quantize_q8_f32(act_row(p, first + t, n), y + (uint64_t)t * n, n);
+        quantize_row(p, y + (uint64_t)t * n, n, first + t);
     }
     prepare_done(p, n_token);
-    return (struct inputs){y, act_row(p, first, n), n_token};
+    return inputs_of(p, y, n, n_token);
+}
+
+// The kernels of a weight type.
+struct multiplier {
+    kllm_matmul_fn *matmul;
+    kllm_patch_fn *patch; // NULL for f32 and f16, whose inputs are floats
+};
+
+static struct multiplier multiplier_of(const struct pass *p, uint32_t dtype) {
+    switch (dtype) {
+    case KLLM_F32:
+        return (struct multiplier){p->k.matmul_f32, NULL};
+    case KLLM_F16:
+        return (struct multiplier){p->k.matmul_f32_f16, NULL};
+    case KLLM_Q4_0:
+        return (struct multiplier){p->k.matmul_f32_q4_0_q8, p->k.patch_f32_q4_0};
+    case KLLM_Q4_1:
+        return (struct multiplier){p->k.matmul_f32_q4_1_q8, p->k.patch_f32_q4_1};
+    default:
+        return (struct multiplier){p->k.matmul_f32_q8_0_q8, p->k.patch_f32_q8_0};
+    }
 }
 
 // Rows [begin, end) of a matrix times the inputs, plus the bias, begin a multiple of KLLM_GROUP.
+// In parts that stay in the second cache, so that the outliers find the weights there.
 static void multiply(const struct pass *p, float *y, uint32_t y_stride,
                      const struct kllm_tensor *w, const struct kllm_tensor *bias,
                      struct inputs in, struct span rows) {
-    if (rows.begin >= rows.end) {
-        return;
-    }
-    kllm_matmul_fn *matmul;
-    switch (w->dtype) {
-    case KLLM_F32:
-        matmul = p->k.matmul_f32;
-        break;
-    case KLLM_F16:
-        matmul = p->k.matmul_f32_f16;
-        break;
-    case KLLM_Q4_0:
-        matmul = p->k.matmul_f32_q4_0_q8;
-        break;
-    case KLLM_Q4_1:
-        matmul = p->k.matmul_f32_q4_1_q8;
-        break;
-    default:
-        matmul = p->k.matmul_f32_q8_0_q8;
-        break;
-    }
+    struct multiplier k = multiplier_of(p, w->dtype);
+    uint64_t group_bytes = kllm_tensor_bytes(w->dtype, KLLM_GROUP, w->cols);
+    uint32_t step = (uint32_t)(1 + PART_BYTES / group_bytes) * KLLM_GROUP;
     const uint8_t *data = tensor_data(p->m, w);
-    data += kllm_tensor_bytes(w->dtype, rows.begin, w->cols);
-    const void *x = is_quantized(w->dtype) ? in.act : in.x;
-    uint32_t n_row = rows.end - rows.begin;
-    matmul(y + rows.begin, data, x, n_row, w->cols, in.n_token, y_stride);
     const float *b = bias == NULL ? NULL : f32_of(p, bias);
-    if (b != NULL) {
-        for (uint32_t t = 0; t < in.n_token; t++) {
-            add(y + (uint64_t)t * y_stride + rows.begin, b + rows.begin, n_row);
+    for (uint32_t r = rows.begin; r < rows.end; r += step) {
+        uint32_t n_row = min_u32(step, rows.end - r);
+        const uint8_t *part = data + r / KLLM_GROUP * group_bytes;
+        k.matmul(y + r, part, k.patch == NULL ? (const void *)in.x : in.act, n_row, w->cols,
+                 in.n_token, y_stride);
+        if (k.patch != NULL) {
+            k.patch(y + r, part, in.outliers, n_row, w->cols, in.n_token, y_stride);
+        }
+        for (uint32_t t = 0; t < in.n_token && b != NULL; t++) {
+            add(y + (uint64_t)t * y_stride + r, b + r, n_row);
         }
     }
 }

@@ -57,6 +57,27 @@ typedef void kllm_layernorm_fn(float *y, const float *x, const float *w, const f
 typedef void kllm_matmul_fn(float *y, const void *w, const void *x, uint32_t rows, uint32_t cols,
                             uint32_t n_token, uint32_t y_stride);
 
+// An element of a matrix input that is kept out of quantisation.
+struct outlier {
+    float x;
+    uint32_t col;
+};
+
+/// Adds to a product what the outliers of its inputs contribute.
+///
+///     y[t][r] = fma(w[r][col], x, y[t][r]) for the outliers of token t in order
+///
+/// w is the element as kllm_dequantize_fn reads it.
+/// @param[in,out] y     f32, element (t, r) at y[t * y_stride + r]
+/// @param[in]     w     packed rows; the first row stands at the start of a group
+/// @param[in]     x     struct outlier[n_token][KLLM_N_OUTLIER]
+typedef void kllm_patch_fn(float *y, const void *w, const struct outlier *x, uint32_t rows,
+                           uint32_t cols, uint32_t n_token, uint32_t y_stride);
+
+/// Takes the KLLM_N_OUTLIER largest magnitudes out of x[n], n >= 1: writes them to out, largest
+/// first, of equals the lowest index first, and leaves 0 in their places. NaN is never taken.
+typedef void kllm_pick_fn(struct outlier *out, float *x, uint32_t n);
+
 /// Quantises x[n], n a multiple of 32, to one "q8" row (layout.h).
 ///
 /// d = amax / 127, q = round-to-even(x * (127 / amax)); blocks with amax below 2^-120 become 0.
@@ -100,6 +121,10 @@ struct kllm_kernels {
     kllm_matmul_fn *matmul_f32_q4_0_q8;
     kllm_matmul_fn *matmul_f32_q4_1_q8;
     kllm_matmul_fn *matmul_f32_q8_0_q8;
+    kllm_patch_fn *patch_f32_q4_0;
+    kllm_patch_fn *patch_f32_q4_1;
+    kllm_patch_fn *patch_f32_q8_0;
+    kllm_pick_fn *pick_f32;
     kllm_quantize_fn *quantize_q8_f32;
     kllm_rmsnorm_fn *rmsnorm_f32;
     kllm_rope_fn *rope_f32;

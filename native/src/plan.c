@@ -3,7 +3,7 @@
 #include "context.h"
 #include "layout.h"
 
-_Static_assert(KLLM_R_COUNT == 14, "kllm_plan_need fills every region");
+_Static_assert(KLLM_R_COUNT == 16, "kllm_plan_need fills every region");
 
 struct kv_shape kllm_kv_shape(uint32_t dtype, uint32_t n_ctx, uint32_t head_dim) {
     if (dtype == KLLM_Q8_0) {
@@ -17,10 +17,6 @@ struct kv_shape kllm_kv_shape(uint32_t dtype, uint32_t n_ctx, uint32_t head_dim)
     return (struct kv_shape){n_bytes, n_bytes};
 }
 
-static uint32_t max_u32(uint32_t a, uint32_t b) {
-    return a > b ? a : b;
-}
-
 // Bytes of each region. Factors are bounded by check_config and the image check: n_slot * n_layer *
 // n_head_kv * block stays below 2^8 * 2^9 * 2^10 * 2^31 = 2^58, every other product below that.
 static void region_bytes(uint64_t n_bytes[KLLM_R_COUNT], const struct kllm_image *m,
@@ -29,7 +25,6 @@ static void region_bytes(uint64_t n_bytes[KLLM_R_COUNT], const struct kllm_image
     uint64_t n_private = max_u32(config->n_batch, config->n_thread);
     uint64_t n_q = (uint64_t)m->n_head * m->head_dim;
     uint64_t n_kv = (uint64_t)m->n_head_kv * m->head_dim;
-    uint32_t widest = max_u32(max_u32(m->n_embd, m->n_ff), (uint32_t)n_q);
     struct kv_shape kv = kllm_kv_shape(config->kv_dtype, config->n_ctx, m->head_dim);
 
     n_bytes[KLLM_R_CTX] = sizeof(struct kllm_ctx);
@@ -43,7 +38,9 @@ static void region_bytes(uint64_t n_bytes[KLLM_R_COUNT], const struct kllm_image
     n_bytes[KLLM_R_QKV] = n_batch * (n_q + 2 * n_kv) * 4;
     n_bytes[KLLM_R_ATTN] = n_batch * n_q * 4;
     n_bytes[KLLM_R_FFN] = n_batch * 2 * m->n_ff * 4;
-    n_bytes[KLLM_R_ACT] = n_private * q8_bytes(widest);
+    n_bytes[KLLM_R_ACT] = n_private * q8_bytes(widest(m));
+    n_bytes[KLLM_R_OUTLIER] = n_private * KLLM_N_OUTLIER * sizeof(struct outlier);
+    n_bytes[KLLM_R_COPY] = (uint64_t)config->n_thread * widest(m) * 4;
     n_bytes[KLLM_R_WORK] = config->n_thread * kllm_attention_work_bytes(m, config->n_ctx);
     n_bytes[KLLM_R_LOGITS] = (uint64_t)config->n_logits * m->n_vocab * 4;
     n_bytes[KLLM_R_SAMPLE] = (uint64_t)m->n_vocab * 8;

@@ -196,7 +196,8 @@ static int outputs_agree(void) {
     const struct slot *e = &slots[OUT_EXPECTED];
     const struct slot *a = &slots[OUT_ACTUAL];
     for (uint64_t i = 0; i < SLOT_BYTES; i++) {
-        if (e->base[i] != CANARY && (e->base + i < e->data || e->base + i >= e->data + e->n_bytes)) {
+        if (e->base[i] != CANARY &&
+            (e->base + i < e->data || e->base + i >= e->data + e->n_bytes)) {
             printf("  the C twin writes outside its output, byte %td\n", e->base + i - e->data);
             return 0;
         }
@@ -221,8 +222,23 @@ static int outputs_agree(void) {
 
 // ---------------------------------------------------------------------------------------- cases
 
-enum op { argmax, attn_mix, dequantize, dot, gelu, layernorm, matmul, quantize, rmsnorm, rope,
-          softmax, sum, swiglu };
+enum op {
+    argmax,
+    attn_mix,
+    dequantize,
+    dot,
+    gelu,
+    layernorm,
+    matmul,
+    patch,
+    pick,
+    quantize,
+    rmsnorm,
+    rope,
+    softmax,
+    sum,
+    swiglu
+};
 
 struct variant {
     const char *name;
@@ -235,8 +251,12 @@ struct variant {
 
 static const struct variant variants[] = {
 #define KLLM_KERNEL(op, types, isa, needs)                                                        \
-    {#op "_" #types "_" #isa, #types, (void (*)(void))kllm_##op##_##types##_##isa,                \
-     (void (*)(void))kllm_##op##_##types##_c, op, (needs)},
+    {#op "_" #types "_" #isa,                                                                     \
+     #types,                                                                                      \
+     (void (*)(void))kllm_##op##_##types##_##isa,                                                 \
+     (void (*)(void))kllm_##op##_##types##_c,                                                     \
+     op,                                                                                          \
+     (needs)},
 #include "../../native/src/kernels.def"
 #undef KLLM_KERNEL
 };
@@ -288,8 +308,9 @@ static void run_matmul(const struct variant *v, uint32_t round) {
     int quantised = has(v, "q");
     uint32_t n_token = round % 3 == 0 ? 1 : round % 3 == 1 ? between(2, 9) : between(1, 40);
     uint32_t rows = round % 4 == 0 ? between(1, 16) : between(1, 100);
-    uint32_t cols = quantised ? 32 * between(1, 20) : round % 8 == 0 ? any_length(round / 8)
-                                                                      : between(1, 600);
+    uint32_t cols = quantised        ? 32 * between(1, 20)
+                    : round % 8 == 0 ? any_length(round / 8)
+                                     : between(1, 600);
     uint32_t y_stride = rows + (below(2) ? 0 : below(40));
     uint64_t row_bytes = quantised ? q8_bytes(cols) : (uint64_t)cols * 4;
     const void *w = random_weights(v, rows, cols);
@@ -331,13 +352,15 @@ static void run_attn_mix(const struct variant *v, uint32_t round) {
         uint64_t quants = v_q8_scale_off(n_ctx, n);
         values = place_in(IN_A, quants + (uint64_t)n_ctx * (n / KLLM_QK) * 2, 64);
         fill_bytes(values, quants);
-        fill_f16((uint16_t *)(void *)((uint8_t *)values + quants), (uint64_t)n_ctx * (n / KLLM_QK));
+        fill_f16((uint16_t *)(void *)((uint8_t *)values + quants),
+                 (uint64_t)n_ctx * (n / KLLM_QK));
     } else {
         values = place_in(IN_A, n_v * 4, 4);
         fill_f32(values, n_v);
     }
     uint64_t work_bytes = q8_bytes((uint32_t)align_up(n_pos, KLLM_QK));
-    void *work[2] = {place(WORK_EXPECTED, work_bytes, 64, 0), place(WORK_ACTUAL, work_bytes, 64, 0)};
+    void *work[2] = {place(WORK_EXPECTED, work_bytes, 64, 0),
+                     place(WORK_ACTUAL, work_bytes, 64, 0)};
     place_out((uint64_t)n_head * n * 4, 4);
     memcpy(dims, (uint32_t[N_DIM]){n_pos, n, n_head, p_stride, n_ctx}, sizeof dims);
     seal_inputs();
@@ -357,6 +380,50 @@ static void run_dequantize(const struct variant *v, uint32_t round) {
     seal_inputs();
     ((kllm_dequantize_fn *)v->twin)((float *)(void *)slots[OUT_EXPECTED].data, w, row, cols);
     ((kllm_dequantize_fn *)v->fn)((float *)(void *)slots[OUT_ACTUAL].data, w, row, cols);
+}
+
+static void run_patch(const struct variant *v, uint32_t round) {
+    uint32_t rows = round % 4 == 0 ? between(1, 16) : between(1, 100);
+    uint32_t cols = 32 * between(1, 20);
+    uint32_t n_token = between(1, 9);
+    uint32_t y_stride = rows + (below(2) ? 0 : below(40));
+    uint64_t n_y = (uint64_t)(n_token - 1) * y_stride + rows;
+    const void *w = random_weights(v, rows, cols);
+    struct outlier *x = place_in(IN_B, sizeof *x * n_token * KLLM_N_OUTLIER, 4);
+    enum fill fill = any_fill();
+    for (uint32_t i = 0; i < n_token * KLLM_N_OUTLIER; i++) {
+        x[i] = (struct outlier){random_f32(fill), below(cols)};
+    }
+    float *y = place_in(IN_C, n_y * 4, 4);
+    fill_f32(y, n_y);
+    place_out(n_y * 4, 4);
+    memcpy(dims, (uint32_t[N_DIM]){rows, cols, n_token, y_stride}, sizeof dims);
+    seal_inputs();
+    void (*fns[2])(void) = {v->twin, v->fn};
+    for (uint32_t i = 0; i < 2; i++) {
+        float *out = memcpy(slots[OUT_EXPECTED + i].data, y, n_y * 4);
+        ((kllm_patch_fn *)fns[i])(out, w, x, rows, cols, n_token, y_stride);
+    }
+}
+
+// The outliers and what is left of the vector, one behind the other.
+static void run_pick(const struct variant *v, uint32_t round) {
+    uint32_t n = any_length(round);
+    uint64_t head = sizeof(struct outlier) * KLLM_N_OUTLIER;
+    float *x = place_in(IN_A, (uint64_t)n * 4, 4);
+    fill_f32(x, n);
+    for (uint32_t i = 0; i < n && below(3) == 0; i += 5) {
+        x[i] = below(2) ? __builtin_nanf("") : __builtin_inff();
+    }
+    place_out(head + (uint64_t)n * 4, 4);
+    memcpy(dims, (uint32_t[N_DIM]){n}, sizeof dims);
+    seal_inputs();
+    void (*fns[2])(void) = {v->twin, v->fn};
+    for (uint32_t i = 0; i < 2; i++) {
+        uint8_t *out = slots[OUT_EXPECTED + i].data;
+        memcpy(out + head, x, (uint64_t)n * 4);
+        ((kllm_pick_fn *)fns[i])((struct outlier *)(void *)out, (float *)(void *)(out + head), n);
+    }
 }
 
 static void run_quantize(const struct variant *v, uint32_t round) {
@@ -398,8 +465,8 @@ static void run_reduction(const struct variant *v, uint32_t round) {
             uint32_t idx = ((kllm_argmax_fn *)fns[i])(a, n);
             memcpy(out, &idx, 4);
         } else {
-            float y = v->op == dot ? ((kllm_dot_fn *)fns[i])(a, b, n)
-                                   : ((kllm_sum_fn *)fns[i])(a, n);
+            float y =
+                v->op == dot ? ((kllm_dot_fn *)fns[i])(a, b, n) : ((kllm_sum_fn *)fns[i])(a, n);
             memcpy(out, &y, 4);
         }
     }
@@ -474,6 +541,12 @@ static void run_case(const struct variant *v, uint32_t round) {
         break;
     case matmul:
         run_matmul(v, round);
+        break;
+    case patch:
+        run_patch(v, round);
+        break;
+    case pick:
+        run_pick(v, round);
         break;
     case quantize:
         run_quantize(v, round);
