@@ -115,8 +115,9 @@ void kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *tex
         uint32_t part = min_u32(n - pos, WINDOW_BYTES);
         uint32_t end = spm_word_end(v, w->buffer + pos, part);
         uint32_t last = end < part || (n_bytes == 0 && part == n - pos);
-        uint32_t found =
-            last && end <= KLLM_MAX_TOKEN_BYTES ? find_word(v, w->buffer + pos, end, n - pos) : 0;
+        uint32_t found = last && end <= KLLM_MAX_TOKEN_BYTES
+                             ? find_word(v, w->buffer + pos, end, BUFFER_SLACK)
+                             : 0;
         if (found & TOKEN_WHOLE) {
             put_id(out, found & TOKEN_ID);
             pos += end;

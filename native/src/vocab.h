@@ -248,6 +248,7 @@ enum {
     WINDOW_BYTES = 4096,
     WINDOW_MARGIN = 1024, // what the end of a window may still change, unless the word ends there
     WINDOW_BUFFER = 8192,
+    BUFFER_SLACK = 16, // may be read past any byte of the buffer
 };
 
 // Symbols of a stretch of text, by the offset of their first byte; the work space of kllm_encode.
@@ -263,12 +264,12 @@ struct window {
     uint32_t queue_end;
     uint32_t heap[2 * WINDOW_BYTES]; // the lowest first
     uint32_t n_heap;
-    uint8_t buffer[WINDOW_BUFFER + 16]; // SentencePiece: text with its spaces made plain
+    uint8_t buffer[WINDOW_BUFFER + BUFFER_SLACK]; // SentencePiece: text with its spaces made plain
 };
 
 /// Merges the symbols of text[0, n_bytes) and writes those that are certain; all where last is 1.
 ///
-/// n_bytes is 1 .. WINDOW_BYTES. Returns the number of bytes written, 1 or more.
+/// n_bytes is 1 .. WINDOW_BYTES; SentencePiece: text lies in w->buffer. Returns the number of bytes written, 1 or more.
 uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8_t *text,
                             uint64_t n_bytes, uint32_t last, struct sink *out);
 

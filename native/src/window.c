@@ -88,7 +88,7 @@ KLLM_INLINE uint32_t pair_at(const struct vocab *v, struct window *w, const uint
     } else if (right != NIL) {
         uint32_t length = symbol_end(w, right, n_bytes) - i;
         uint32_t word =
-            length <= KLLM_MAX_TOKEN_BYTES ? find_word(v, text + i, length, n_bytes - i) : 0;
+            length <= KLLM_MAX_TOKEN_BYTES ? find_word(v, text + i, length, BUFFER_SLACK) : 0;
         if (word != 0) {
             w->made[i] = word & TOKEN_ID;
             rank = v->scores[w->made[i]];
@@ -112,7 +112,7 @@ static uint32_t start_symbols(const struct vocab *v, struct window *w, const uin
             }
         } else {
             decode_utf8(text, i, n_bytes, &length);
-            uint32_t word = find_word(v, text + i, length, n_bytes - i);
+            uint32_t word = find_word(v, text + i, length, BUFFER_SLACK);
             w->ids[i] = word ? word & TOKEN_ID : NO_TOKEN;
         }
         w->prev[i] = (uint16_t)prev;
