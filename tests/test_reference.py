@@ -240,3 +240,29 @@ def test_attn_mix_of_q8_0(rng):
     dv = struct.unpack(f"<{n_ctx * 2}e", scales)
     scale_rows = [dv[2 * t : 2 * t + 2] for t in range(n_pos)]
     assert got == pack(flat(ref.attn_mix_q8(p, quants[:n_pos], scale_rows)))
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+def test_pick(rng, n):
+    x = floats(rng, n)
+    x[n // 2] = -x[0]  # of equals the first is taken
+    taken, left = ref.pick(x)
+    out, rest = Buffer(bytes(8 * ref.N_OUTLIER)), Buffer(pack(x))
+    status = lib.kllm_kernel_run(kernel_index("pick_f32_c"), out.pointer, ffi.NULL, rest.pointer,
+                                 ffi.NULL, ffi.new("uint32_t[1]", [n]), ffi.NULL, 1)  # fmt: skip
+    assert status == _abi.KLLM_OK
+    assert out.bytes() == b"".join(struct.pack("<fI", *outlier) for outlier in taken)
+    assert rest.bytes() == pack(left)
+
+
+@pytest.mark.parametrize("kind", ["q4_0", "q4_1", "q8_0"])
+def test_patch(rng, kind):
+    rows, cols, n_token = 19, 96, 3
+    matrix = random_matrix(rng, kind, rows, cols)
+    y = [floats(rng, rows) for _ in range(n_token)]
+    outliers = [[(floats(rng, 1)[0], rng.randrange(cols)) for _ in range(ref.N_OUTLIER)]
+                for _ in range(n_token)]  # fmt: skip
+    packed = b"".join(struct.pack("<fI", *outlier) for outlier in flat(outliers))
+    got = run(f"patch_f32_{kind}", pack(flat(y)), matrix.data, packed,
+              dims=[rows, cols, n_token, rows])  # fmt: skip
+    assert got == pack(flat(ref.patch(y, matrix, outliers)))
