@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The aarch64 build in an emulated userland: kernels, engine and tokenizer, to the bit of here."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(tool) is None for tool in TOOLS), reason="`make qemu` installs " + TOOLS[0]
+)
+
+from qemu import build, sysroot, user  # noqa: E402
+
+CPUS = user.CPUS
+# What these test families need beyond the interpreter is packaged by Debian, or copied.
+FAMILIES = ("test_model.py", "test_image.py", "test_quant.py", "test_plan.py", "test_encoder.py")
+MODELS = (("llama", "q4_0"), ("llama", "q4_1"), ("llama", "q8_0"), ("llama", "f16"),
+          ("llama", "f32"), ("gpt2", "q8_0"))  # fmt: skip
+SIGILL = -4
+
+
+@pytest.fixture(scope="module")
+def site():
+    try:
+        sysroot.make_sysroot("arm64")
+    except sysroot.NoSysroot as error:
+        pytest.skip(str(error))
+    return user.site()
+
+
+def run(command, **options):
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False,
+                          **options)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def check_kernels():
+    target = build.core.targets()["aarch64-linux"]
+    program = target.build_dir / "check_kernels"
+    source = ROOT / "tests" / "native" / "check_kernels.c"
+    archive = build.core.build_archive(target)
+    if build.core.is_stale(program, [source, archive]):
+        build.core.run([target.cc, "-std=gnu11", "-O2", "-static", "-ffp-contract=off",
+                        f"-I{build.core.NATIVE / 'include'}", source, archive, "-lm", "-pthread",
+                        "-o", program])  # fmt: skip
+    return program
+
+
+@pytest.mark.parametrize("cpu", [*CPUS, "max"])
+def test_kernel_variants_agree_with_their_c_twin(check_kernels, cpu):
+    result = run(["qemu-aarch64", "-cpu", cpu, check_kernels], env={**os.environ, "ROUNDS": "25"})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " 0 failed" in result.stdout
+
+
+def test_core_without_sdot_traps_it(tmp_path):
+    source, program = tmp_path / "sdot.c", tmp_path / "sdot"
+    source.write_text('int main(void) { __asm__ volatile("sdot v0.4s, v1.16b, v2.16b" ::: "v0");'
+                      " return 0; }\n")  # fmt: skip
+    build.core.run(["aarch64-linux-gnu-gcc", "-static", "-march=armv8.2-a+dotprod", source, "-o",
+                    program])  # fmt: skip
+    assert run(["qemu-aarch64", "-cpu", "cortex-a76", program]).returncode == 0
+    assert run(["qemu-aarch64", "-cpu", "cortex-a53", program]).returncode == SIGILL
+
+
+@pytest.fixture(scope="module")
+def images(tiny_models):
+    return [build.packed(str(tiny_models(arch, dtype))) for arch, dtype in MODELS]
+
+
+@pytest.fixture(scope="module")
+def host_report(images):
+    result = run([sys.executable, ROOT / "tests" / "aarch64_report.py", *images],
+                 env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_engine_and_tokenizer_give_the_bits_of_this_machine(site, images, host_report, cpu):
+    script = ROOT / "tests" / "aarch64_report.py"
+    result = run(user.python_command([str(script), *map(str, images)], cpu, site))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == host_report
+
+
+def test_test_families_pass_in_the_emulated_interpreter(site):
+    families = [str(ROOT / "tests" / name) for name in FAMILIES
+                if (ROOT / "tests" / name).exists()]  # fmt: skip
+    words = ["-m", "pytest", "--rootdir", str(ROOT), "-o", "pythonpath=", "-p", "no:cacheprovider",
+             *families]  # fmt: skip
+    result = run(user.python_command(words, "cortex-a53", site), cwd=ROOT)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+
+
+def test_wheel_is_tagged_with_the_glibc_its_symbols_need():
+    import cross
+
+    target = build.core.targets()["aarch64-linux"]
+    extension = cross.build_cross_extension(target)
+    major, minor = cross.glibc_of(extension)
+    listing = run(["aarch64-linux-gnu-objdump", "-T", extension]).stdout
+    needed = {tuple(map(int, word.strip("()").removeprefix("GLIBC_").split(".")))
+              for word in listing.split() if word.strip("()").startswith("GLIBC_")}  # fmt: skip
+    assert max(needed) == (major, minor)
+    wheel = cross.build_wheel(target)
+    assert wheel.name.endswith(f"-cp310-abi3-manylinux_{major}_{minor}_aarch64.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        library = archive.read("kernel_llm/_kllm.abi3.so")
+    assert library[18:20] == b"\xb7\0"  # EM_AARCH64
