@@ -2,9 +2,11 @@
 
 import random
 import struct
+import subprocess
+import sys
 
 import pytest
-from conftest import SEED
+from conftest import ROOT, SEED
 from vocabularies import byte_level, check, encoder, pairs, sentencepiece
 
 from kernel_llm import _abi
@@ -105,3 +107,30 @@ def test_damage_anywhere_is_refused_or_harmless():
             section[rng.randrange(256, len(section))] = rng.randrange(256)
         if check(section)[0] == _abi.KLLM_OK:
             use(section)
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory):
+    """check_tokenizer.c with sanitizers that stop at the first fault."""
+    sys.path.insert(0, str(ROOT / "native"))
+    import build
+
+    program = tmp_path_factory.mktemp("native") / "check_tokenizer"
+    names = ("merge.c", "pretokenize.c", "stages.c", "tokenize.c", "vocab_check.c", "window.c")
+    flags = ["-std=c11", "-O1", "-g", "-fno-strict-aliasing", "-fsanitize=address,undefined",
+             "-fno-sanitize-recover=all", f"-I{ROOT / 'native' / 'include'}"]  # fmt: skip
+    sources = [ROOT / "tests" / "native" / "check_tokenizer.c",
+               *(ROOT / "native" / "src" / name for name in names)]  # fmt: skip
+    build.run([build.host_target().cc, *flags, "-o", program, *sources])
+    return program
+
+
+@pytest.mark.parametrize("name", ["bpe", "spm", "pairs", "stages"])
+def test_damaged_sections_stay_in_their_memory_under_sanitizers(sanitized, tmp_path, name):
+    more = {"pairs": lambda: pack_vocab(pairs()), "stages": lambda: pack_vocab(pairs("default"))}
+    path = tmp_path / "section"
+    path.write_bytes(SECTIONS[name] if name in SECTIONS else more[name]())
+    done = subprocess.run([sanitized, path, "3000", str(SEED)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    n_used = int(done.stdout.split(",")[1].split()[0])
+    assert n_used > 300

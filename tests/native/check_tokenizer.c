@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Damages a vocab section at random; what kllm_vocab_check lets through is used on random text.
+//
+//     check_tokenizer SECTION COUNT SEED
+//
+// Built with the address and undefined-behaviour sanitizers, which find what goes wrong: every
+// buffer is of exactly the size that kllm.h asks for.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kllm.h"
+
+static uint64_t state;
+
+static uint64_t draw(uint64_t n) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % n;
+}
+
+static void *buffer(size_t n_bytes) {
+    void *bytes = aligned_alloc(8, (n_bytes + 7) & ~(size_t)7);
+    return bytes != NULL ? bytes : (exit(2), NULL);
+}
+
+static uint8_t *random_text(size_t n_bytes) {
+    static const char *const alphabets[] = {"aestr ' \n1", "a", "\xe2\x96\x81 \xf0\x9f<s>|",
+                                            "<s>@b"};
+    uint8_t *text = malloc(n_bytes > 0 ? n_bytes : 1); // exact, so that reading past it is seen
+    const char *alphabet = alphabets[draw(4)];
+    int any = draw(4) == 0;
+    for (size_t i = 0; i < n_bytes; i++) {
+        text[i] = (uint8_t)(any ? draw(256) : (uint64_t)alphabet[draw(strlen(alphabet))]);
+    }
+    return text;
+}
+
+static void use(const uint8_t *section) {
+    size_t n_bytes = draw(4) == 0 ? draw(20000) : draw(80);
+    size_t n_ids = draw(2) ? 6 * n_bytes + 5 : draw(n_bytes + 1);
+    uint8_t *text = random_text(n_bytes);
+    uint32_t *ids = malloc(n_ids > 0 ? n_ids * 4 : 1);
+    void *work = buffer(KLLM_ENCODE_WORK_BYTES);
+    uint64_t n_out;
+    uint32_t flags = (uint32_t)draw(4);
+    if (kllm_encode(section, work, text, n_bytes, flags, ids, n_ids, &n_out) == KLLM_OK) {
+        size_t n_back = draw(2) ? n_bytes + draw(64) : draw(n_bytes + 1);
+        uint8_t *back = malloc(n_back > 0 ? n_back : 1);
+        uint64_t n_text;
+        kllm_decode(section, ids, n_out, (uint32_t)draw(4), back, n_back, &n_text);
+        free(back);
+    }
+    free(work);
+    free(ids);
+    free(text);
+}
+
+static void damage(uint8_t *section, size_t n_bytes) {
+    size_t first = draw(8) == 0 ? 0 : KLLM_VOCAB_HEADER_BYTES;
+    uint64_t n_change = draw(3) == 0 ? draw(300) : 1 + draw(3);
+    for (uint64_t i = 0; i < n_change; i++) {
+        uint8_t *byte = section + first + draw(n_bytes - first);
+        uint8_t values[] = {(uint8_t)draw(256), (uint8_t)(*byte ^ 1u << draw(8)), 0, 0xff};
+        *byte = values[draw(4)];
+    }
+}
+
+int main(int argc, char **argv) {
+    FILE *file = argc == 4 ? fopen(argv[1], "rb") : NULL;
+    if (file == NULL) {
+        return 2;
+    }
+    state = strtoull(argv[3], NULL, 0) * 2 + 1;
+    fseek(file, 0, SEEK_END);
+    size_t n_bytes = (size_t)ftell(file);
+    rewind(file);
+    uint8_t *whole = buffer(n_bytes);
+    if (fread(whole, 1, n_bytes, file) != n_bytes) {
+        return 2;
+    }
+    fclose(file);
+    unsigned long n_used = 0;
+    unsigned long count = strtoul(argv[2], NULL, 0);
+    for (unsigned long i = 0; i < count; i++) {
+        uint8_t *section = buffer(n_bytes);
+        memcpy(section, whole, n_bytes);
+        damage(section, n_bytes);
+        uint64_t bad_off;
+        if (kllm_vocab_check(section, n_bytes, &bad_off) == KLLM_OK) {
+            use(section);
+            n_used++;
+        }
+        free(section);
+    }
+    free(whole);
+    printf("%lu sections damaged, %lu of them used\n", count, n_used);
+    return 0;
+}
