@@ -139,9 +139,7 @@ def _metadata(shape):
 
 def _vocab():
     """Returns a byte-level vocabulary of N_VOCAB tokens: bytes, pairs of characters, fillers."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [b for b in range(256) if b not in shown]
-    chars = [chr(b) for b in shown] + [chr(256 + i) for i in range(len(hidden))]
+    chars = list(byte_chars())
     merges = [(a, b) for a in chars[:89] for b in chars[:89]][: N_VOCAB - 257]
     tokens = chars + [a + b for a, b in merges]
     fillers = [f"[{i}]" for i in range(N_VOCAB - len(tokens))]
@@ -155,6 +153,15 @@ def _vocab():
         ("tokenizer.ggml.bos_token_id", "u32", end),
         ("tokenizer.ggml.eos_token_id", "u32", end),
     ]
+
+
+def byte_chars():
+    """Returns {character: byte}, by which byte-level vocabularies of GPT-2's kind spell bytes."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [b for b in range(256) if b not in shown]
+    chars = {chr(b): b for b in shown}
+    chars.update((chr(256 + i), b) for i, b in enumerate(hidden))
+    return chars
 
 
 def _folder():
