@@ -2,6 +2,8 @@
 PY := .venv/bin/python
 NATIVE := $(shell find native -name '*.[ch]' -o -name '*.def' -o -path 'native/*.py')
 
+C_FILES := $(shell find native qemu tests -name '*.[ch]')
+
 .PHONY: all help bench test lint format abi qemu aarch64 clean
 
 all: build/ready ## set up .venv, build the core and the extension
@@ -27,10 +29,13 @@ lint: all ## style, names, generated files, the header alone
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) native/build.py abi --check
+	.venv/bin/clang-format --dry-run --Werror $(C_FILES)
+	cc -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c native/include/kllm.h
 
 format: all ## apply the style
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+	.venv/bin/clang-format -i $(C_FILES)
 
 abi: .venv/ready ## regenerate kernel_llm/_abi.py from kllm.h
 	$(PY) native/build.py abi

@@ -63,8 +63,11 @@ class Plan:
         self._raw = bytearray(size)
         status = native.kllm_plan(native.pointer(self._raw), image, native.pointer(config))
         if status != 0:
-            raise KllmError(status, "context %d, batch %d, sequences %d, logits rows %d, "
-                            "threads %d do not fit this model" % struct.unpack_from("<5I", config))
+            raise KllmError(
+                status,
+                "context %d, batch %d, sequences %d, logits rows %d, "
+                "threads %d do not fit this model" % struct.unpack_from("<5I", config),
+            )
         self.n_bytes = struct.unpack_from("<Q", self._raw, fields["n_bytes"][0])[0]
 
     def rows(self):

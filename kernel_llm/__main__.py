@@ -80,8 +80,12 @@ def build_parser():
     p.add_argument("-p", "--prompt", help="the prompt; - or nothing reads standard input")
     p.add_argument("-f", "--file", help="read the prompt from a file")
     p.add_argument("-n", "--tokens", type=_positive, default=256, metavar="N")
-    p.add_argument("--chat", action=argparse.BooleanOptionalAction, default=None,
-                   help="put the prompt as a user's turn (default: if the model is a chat model)")
+    p.add_argument(
+        "--chat",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="put the prompt as a user's turn (default: if the model is a chat model)",
+    )
     p.add_argument("--system", default="", metavar="TEXT", help="system text, with --chat")
     p.add_argument("--json", action="store_true", help="one object with text, ids and timings")
     _add_sampling(p, 0.0)

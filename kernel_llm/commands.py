@@ -130,8 +130,10 @@ def _prompt_ids(model, args, text):
     if args.chat is False or (args.chat is None and kind == _abi.KLLM_CHAT_NONE):
         return model.encode(text)
     if kind == _abi.KLLM_CHAT_NONE:
-        raise KllmError(_abi.KLLM_ERR_UNSUPPORTED,
-                        "the model has no turn format that is known here; leave out --chat")
+        raise KllmError(
+            _abi.KLLM_ERR_UNSUPPORTED,
+            "the model has no turn format that is known here; leave out --chat",
+        )
     return turns.encode_turn(model.encoder, kind, text.decode("utf-8", "replace"), args.system)
 
 

@@ -23,8 +23,10 @@ class Conversation:
     def __init__(self, model, sampler, system="", n_answer=512):
         self.kind = model.image.chat
         if self.kind == _abi.KLLM_CHAT_NONE:
-            raise KllmError(_abi.KLLM_ERR_UNSUPPORTED,
-                            "the model has no turn format that is known here; use `generate`")
+            raise KllmError(
+                _abi.KLLM_ERR_UNSUPPORTED,
+                "the model has no turn format that is known here; use `generate`",
+            )
         self.model = model
         self.sampler = sampler
         self.system = system

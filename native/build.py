@@ -186,8 +186,20 @@ def build_shared(target):
     archive = build_archive(target)
     shared = target.build_dir / "libkllm.so"
     if is_stale(shared, [archive]):
-        run([target.cc, "-shared", "-o", shared, "-Wl,--whole-archive", archive,
-             "-Wl,--no-whole-archive", "-pthread", "-Wl,-soname,libkllm.so", "-Wl,-z,defs"])
+        run(
+            [
+                target.cc,
+                "-shared",
+                "-o",
+                shared,
+                "-Wl,--whole-archive",
+                archive,
+                "-Wl,--no-whole-archive",
+                "-pthread",
+                "-Wl,-soname,libkllm.so",
+                "-Wl,-z,defs",
+            ]
+        )
     return shared
 
 

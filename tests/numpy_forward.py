@@ -22,9 +22,7 @@ class NumpyModel:
             t.name: dequantize(t.data, t.tensor_type).astype(np.float64) for t in reader.tensors
         }
         exact = (GGMLQuantizationType.F32, GGMLQuantizationType.F16)
-        self.rounded = {
-            t.name for t in reader.tensors if q8_inputs and t.tensor_type not in exact
-        }
+        self.rounded = {t.name for t in reader.tensors if q8_inputs and t.tensor_type not in exact}
         self.arch = self.fields["general.architecture"]
         get = lambda key, default=None: self.fields.get(f"{self.arch}.{key}", default)  # noqa: E731
         self.n_layer = get("block_count")

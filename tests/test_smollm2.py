@@ -58,8 +58,19 @@ def test_an_image_opens_in_50_ms_and_maps_its_weights(smollm2):
 
 
 def test_the_command_line_scores_a_file(smollm2, tmp_path):
-    command = [sys.executable, "-m", "kernel_llm", "score", str(smollm2),
-               str(ROOT / "tests/data/english.txt"), "--tokens", "40", "--threads", "1", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "kernel_llm",
+        "score",
+        str(smollm2),
+        str(ROOT / "tests/data/english.txt"),
+        "--tokens",
+        "40",
+        "--threads",
+        "1",
+        "--json",
+    ]
     found = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
     assert len(found["ids"]) == 40 and len(found["nll"]) == len(found["top1"]) == 39
     assert found["mean_nll"] == pytest.approx(np.mean(found["nll"]))

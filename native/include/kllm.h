@@ -42,19 +42,19 @@ enum kllm_dtype {
 };
 
 enum kllm_limits {
-    KLLM_QK = 32,            // elements per quantised block
-    KLLM_GROUP = 16,         // rows packed together
-    KLLM_ALIGN = 64,         // alignment of arena regions and image sections, bytes
+    KLLM_QK = 32,    // elements per quantised block
+    KLLM_GROUP = 16, // rows packed together
+    KLLM_ALIGN = 64, // alignment of arena regions and image sections, bytes
     KLLM_MAX_LAYER = 512,
     KLLM_MAX_EMBD = 65536,
     KLLM_MAX_FF = 262144,
     KLLM_MAX_HEAD = 1024,
     KLLM_MAX_HEAD_DIM = 512,
-    KLLM_N_OUTLIER = 4,      // elements of a matrix input that stay floats
+    KLLM_N_OUTLIER = 4, // elements of a matrix input that stay floats
     KLLM_MAX_VOCAB = 1048576,
     KLLM_MAX_CTX = 1048576,
-    KLLM_MAX_BATCH = 4096,   // tokens in one pass
-    KLLM_MAX_SLOT = 256,     // sequences
+    KLLM_MAX_BATCH = 4096, // tokens in one pass
+    KLLM_MAX_SLOT = 256,   // sequences
     KLLM_MAX_THREAD = 64,
 };
 
@@ -124,8 +124,8 @@ enum kllm_vocab_const {
     KLLM_NO_TOKEN = -1,            // as u32: no such special token
     KLLM_MAX_MERGE = 1048576,
     KLLM_MAX_TOKEN_BYTES = 1024,
-    KLLM_CLASS_BLOCK = 128,        // code points in a block of the class table
-    KLLM_CLASS_BLOCKS = 8704,      // blocks of all of Unicode
+    KLLM_CLASS_BLOCK = 128,   // code points in a block of the class table
+    KLLM_CLASS_BLOCKS = 8704, // blocks of all of Unicode
     KLLM_ENCODE_WORK_BYTES = 131072,
 };
 
@@ -179,36 +179,36 @@ struct kllm_word {
 // The first bytes of a vocab section. Offsets count from the start of the section and are multiples
 // of 8; tables overlap nothing they are not meant to. docs/tokenizer.md says how tables are probed.
 struct kllm_vocab {
-    uint32_t magic;       // KLLM_VOCAB_MAGIC
-    uint32_t layout;      // KLLM_VOCAB_LAYOUT
-    uint64_t n_bytes;     // of the section
-    uint32_t kind;        // kllm_vocab_kind
-    uint32_t pre;         // kllm_pre
-    uint32_t flags;       // kllm_vocab_flag
-    uint32_t n_vocab;     // 1 .. KLLM_MAX_VOCAB
-    uint32_t n_merge;     // 0 .. KLLM_MAX_MERGE - 1
-    uint32_t n_special;   // control, unknown and user tokens with text
-    uint32_t n_user;      // user tokens with text
-    uint32_t word_bits;   // log2 of the slots of the word table
-    uint32_t pair_bits;   // log2 of the slots of the pair table
+    uint32_t magic;     // KLLM_VOCAB_MAGIC
+    uint32_t layout;    // KLLM_VOCAB_LAYOUT
+    uint64_t n_bytes;   // of the section
+    uint32_t kind;      // kllm_vocab_kind
+    uint32_t pre;       // kllm_pre
+    uint32_t flags;     // kllm_vocab_flag
+    uint32_t n_vocab;   // 1 .. KLLM_MAX_VOCAB
+    uint32_t n_merge;   // 0 .. KLLM_MAX_MERGE - 1
+    uint32_t n_special; // control, unknown and user tokens with text
+    uint32_t n_user;    // user tokens with text
+    uint32_t word_bits; // log2 of the slots of the word table
+    uint32_t pair_bits; // log2 of the slots of the pair table
     uint32_t n_class_block;
-    uint32_t unicode;     // version of the class table, 0x100000 for 16.0.0
-    uint32_t bos;         // special ids: below n_vocab or KLLM_NO_TOKEN
+    uint32_t unicode; // version of the class table, 0x100000 for 16.0.0
+    uint32_t bos;     // special ids: below n_vocab or KLLM_NO_TOKEN
     uint32_t eos;
     uint32_t unk;
     uint32_t pad;
     uint32_t eot;
-    uint64_t start_off;   // u32[n_vocab + 1] where each token's bytes start in the texts
-    uint64_t text_off;    // texts of all tokens end to end, as decoding writes them
+    uint64_t start_off; // u32[n_vocab + 1] where each token's bytes start in the texts
+    uint64_t text_off;  // texts of all tokens end to end, as decoding writes them
     uint64_t text_bytes;
-    uint64_t type_off;    // u8[n_vocab] kllm_token_type
-    uint64_t byte_off;    // u32[256] the token of each byte, or KLLM_NO_TOKEN
-    uint64_t word_off;    // struct kllm_word[1 << word_bits]
-    uint64_t pair_off;    // u64[1 << pair_bits] left << 44 | right << 24 | rank; empty all ones
-    uint64_t merge_off;   // u32[n_merge] the token each rank makes
-    uint64_t score_off;   // u32[n_vocab] SentencePiece: 0 is the best score, equals are equal
-    uint64_t special_off; // u32[n_special] ids sorted by their bytes, then u32[n_user] likewise
-    uint64_t class_off;   // u16[KLLM_CLASS_BLOCKS] block numbers, then u8[n_class_block][128]
+    uint64_t type_off;     // u8[n_vocab] kllm_token_type
+    uint64_t byte_off;     // u32[256] the token of each byte, or KLLM_NO_TOKEN
+    uint64_t word_off;     // struct kllm_word[1 << word_bits]
+    uint64_t pair_off;     // u64[1 << pair_bits] left << 44 | right << 24 | rank; empty all ones
+    uint64_t merge_off;    // u32[n_merge] the token each rank makes
+    uint64_t score_off;    // u32[n_vocab] SentencePiece: 0 is the best score, equals are equal
+    uint64_t special_off;  // u32[n_special] ids sorted by their bytes, then u32[n_user] likewise
+    uint64_t class_off;    // u16[KLLM_CLASS_BLOCKS] block numbers, then u8[n_class_block][128]
     uint64_t reserved[11]; // 0
 };
 
@@ -266,9 +266,9 @@ int32_t kllm_decode(const void *vocab, const uint32_t *ids, uint64_t n_ids, uint
 // ----------------------------------------------------------------------------------------- image
 
 enum kllm_image_const {
-    KLLM_IMAGE_MAGIC = 1296845899,  // "KLLM", little endian
-    KLLM_IMAGE_LAYOUT = 1,          // raised whenever the bytes of an image change meaning
-    KLLM_IMAGE_HEADER_BYTES = 256,  // sizeof(struct kllm_image)
+    KLLM_IMAGE_MAGIC = 1296845899, // "KLLM", little endian
+    KLLM_IMAGE_LAYOUT = 1,         // raised whenever the bytes of an image change meaning
+    KLLM_IMAGE_HEADER_BYTES = 256, // sizeof(struct kllm_image)
 };
 
 enum kllm_arch {
@@ -299,28 +299,28 @@ enum kllm_tensor_slot {
     KLLM_T_POS_EMBD = 1,   // f32[n_ctx_train][n_embd], gpt2
     KLLM_T_OUT_NORM = 2,   // f32[n_embd]
     KLLM_T_OUT_NORM_BIAS = 3,
-    KLLM_T_OUTPUT = 4,     // [n_vocab][n_embd]; the same bytes as TOKEN_EMBD where tied
-    KLLM_T_ROPE = 5,       // f32[n_ctx_train][n_rot]: cos, sin of each pair
+    KLLM_T_OUTPUT = 4, // [n_vocab][n_embd]; the same bytes as TOKEN_EMBD where tied
+    KLLM_T_ROPE = 5,   // f32[n_ctx_train][n_rot]: cos, sin of each pair
     KLLM_T_MODEL_COUNT = 6,
 };
 
 enum kllm_layer_tensor_slot {
     KLLM_T_ATTN_NORM = 0,
     KLLM_T_ATTN_NORM_BIAS = 1,
-    KLLM_T_Q = 2,          // [n_head * head_dim][n_embd]
+    KLLM_T_Q = 2, // [n_head * head_dim][n_embd]
     KLLM_T_Q_BIAS = 3,
-    KLLM_T_K = 4,          // [n_head_kv * head_dim][n_embd]
+    KLLM_T_K = 4, // [n_head_kv * head_dim][n_embd]
     KLLM_T_K_BIAS = 5,
-    KLLM_T_V = 6,          // [n_head_kv * head_dim][n_embd]
+    KLLM_T_V = 6, // [n_head_kv * head_dim][n_embd]
     KLLM_T_V_BIAS = 7,
-    KLLM_T_O = 8,          // [n_embd][n_head * head_dim]
+    KLLM_T_O = 8, // [n_embd][n_head * head_dim]
     KLLM_T_O_BIAS = 9,
     KLLM_T_FFN_NORM = 10,
     KLLM_T_FFN_NORM_BIAS = 11,
-    KLLM_T_GATE = 12,      // [n_ff][n_embd], llama
-    KLLM_T_UP = 13,        // [n_ff][n_embd]
+    KLLM_T_GATE = 12, // [n_ff][n_embd], llama
+    KLLM_T_UP = 13,   // [n_ff][n_embd]
     KLLM_T_UP_BIAS = 14,
-    KLLM_T_DOWN = 15,      // [n_embd][n_ff]
+    KLLM_T_DOWN = 15, // [n_embd][n_ff]
     KLLM_T_DOWN_BIAS = 16,
     KLLM_T_LAYER_COUNT = 17,
 };
@@ -338,35 +338,35 @@ struct kllm_tensor {
 
 // The first bytes of an image.
 struct kllm_image {
-    uint32_t magic;        // KLLM_IMAGE_MAGIC
-    uint32_t layout;       // KLLM_IMAGE_LAYOUT
-    uint64_t n_bytes;      // of the whole image
+    uint32_t magic;         // KLLM_IMAGE_MAGIC
+    uint32_t layout;        // KLLM_IMAGE_LAYOUT
+    uint64_t n_bytes;       // of the whole image
     uint8_t model_hash[32]; // SHA-256 of the GGUF file it was packed from
-    uint32_t table_crc;    // CRC-32 of the tensor table
-    uint32_t body_crc;     // CRC-32 of bytes [vocab_off, n_bytes)
-    uint64_t tensors_off;  // struct kllm_tensor[n_tensors]
-    uint64_t vocab_off;    // struct kllm_vocab and its tables
+    uint32_t table_crc;     // CRC-32 of the tensor table
+    uint32_t body_crc;      // CRC-32 of bytes [vocab_off, n_bytes)
+    uint64_t tensors_off;   // struct kllm_tensor[n_tensors]
+    uint64_t vocab_off;     // struct kllm_vocab and its tables
     uint64_t vocab_bytes;
-    uint64_t weights_off;  // everything from here on is weights
-    uint32_t n_tensors;    // KLLM_T_MODEL_COUNT + n_layer * KLLM_T_LAYER_COUNT
-    uint32_t arch;         // kllm_arch
+    uint64_t weights_off; // everything from here on is weights
+    uint32_t n_tensors;   // KLLM_T_MODEL_COUNT + n_layer * KLLM_T_LAYER_COUNT
+    uint32_t arch;        // kllm_arch
     uint32_t n_layer;
-    uint32_t n_embd;       // a multiple of KLLM_QK
+    uint32_t n_embd; // a multiple of KLLM_QK
     uint32_t n_head;
-    uint32_t n_head_kv;    // divides n_head
-    uint32_t head_dim;     // a multiple of KLLM_QK
-    uint32_t n_rot;        // rotated elements of a head; even, at most head_dim
-    uint32_t n_ff;         // a multiple of KLLM_QK
+    uint32_t n_head_kv; // divides n_head
+    uint32_t head_dim;  // a multiple of KLLM_QK
+    uint32_t n_rot;     // rotated elements of a head; even, at most head_dim
+    uint32_t n_ff;      // a multiple of KLLM_QK
     uint32_t n_vocab;
-    uint32_t n_ctx_train;  // longest context: rows of the RoPE or position table
-    uint32_t rope;         // kllm_rope
+    uint32_t n_ctx_train; // longest context: rows of the RoPE or position table
+    uint32_t rope;        // kllm_rope
     float norm_eps;
-    float attn_scale;      // 1 / sqrt(head_dim)
-    uint32_t chat;         // kllm_chat: the turn format it was trained with
-    uint8_t name[64];      // general.name, UTF-8, cut at a character, zeros behind
-    uint8_t reserved[36];  // 0
-    uint32_t header_crc;   // CRC-32 of all bytes of this header before this field
-    uint32_t reserved2;    // 0
+    float attn_scale;     // 1 / sqrt(head_dim)
+    uint32_t chat;        // kllm_chat: the turn format it was trained with
+    uint8_t name[64];     // general.name, UTF-8, cut at a character, zeros behind
+    uint8_t reserved[36]; // 0
+    uint32_t header_crc;  // CRC-32 of all bytes of this header before this field
+    uint32_t reserved2;   // 0
 };
 
 /// Checks the structure of an image: every count, offset, size and range, the checksums of header
@@ -397,14 +397,14 @@ uint32_t kllm_crc32(uint32_t crc, const void *bytes, uint64_t n_bytes);
 
 // What a caller fixes when opening a model.
 struct kllm_config {
-    uint32_t n_ctx;     // positions per sequence, 1 .. n_ctx_train
-    uint32_t n_batch;   // tokens in one pass, 1 .. KLLM_MAX_BATCH
-    uint32_t n_slot;    // sequences held at once, 1 .. KLLM_MAX_SLOT
-    uint32_t n_logits;  // rows of logits kept, n_slot or more
-    uint32_t n_thread;  // 1 .. KLLM_MAX_THREAD
-    uint32_t kv_dtype;  // KLLM_F32, KLLM_F16 or KLLM_Q8_0
-    uint32_t cpu;       // kllm_cpu_bit mask to use at most; the running CPU limits it further
-    uint32_t reserved;  // 0
+    uint32_t n_ctx;    // positions per sequence, 1 .. n_ctx_train
+    uint32_t n_batch;  // tokens in one pass, 1 .. KLLM_MAX_BATCH
+    uint32_t n_slot;   // sequences held at once, 1 .. KLLM_MAX_SLOT
+    uint32_t n_logits; // rows of logits kept, n_slot or more
+    uint32_t n_thread; // 1 .. KLLM_MAX_THREAD
+    uint32_t kv_dtype; // KLLM_F32, KLLM_F16 or KLLM_Q8_0
+    uint32_t cpu;      // kllm_cpu_bit mask to use at most; the running CPU limits it further
+    uint32_t reserved; // 0
 };
 
 // Regions of the arena, in the order they lie.
@@ -429,7 +429,7 @@ enum kllm_region_idx {
 };
 
 struct kllm_region {
-    uint64_t off;     // from the start of the arena
+    uint64_t off; // from the start of the arena
     uint64_t n_bytes;
 };
 
@@ -490,13 +490,13 @@ int64_t kllm_region_off(const void *arena, uint32_t idx);
 
 // How the next token is chosen; the state of the generator is part of it.
 struct kllm_sampler {
-    float temperature;       // 0 chooses the most likely token
-    float top_p;             // 1 keeps all
-    float min_p;             // 0 keeps all
-    float repeat_penalty;    // 1 leaves logits alone
-    uint32_t top_k;          // 0 keeps all
-    uint32_t repeat_last_n;  // tokens of the sequence that are penalised
-    uint64_t rng_state;      // SplitMix64; set it to the seed
+    float temperature;      // 0 chooses the most likely token
+    float top_p;            // 1 keeps all
+    float min_p;            // 0 keeps all
+    float repeat_penalty;   // 1 leaves logits alone
+    uint32_t top_k;         // 0 keeps all
+    uint32_t repeat_last_n; // tokens of the sequence that are penalised
+    uint64_t rng_state;     // SplitMix64; set it to the seed
 };
 
 /// Chooses a token from a row of logits; docs/design.md states the exact steps.

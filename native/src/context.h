@@ -25,8 +25,7 @@ KLLM_INLINE void *region(const struct kllm_ctx *ctx, enum kllm_region_idx idx) {
 }
 
 KLLM_INLINE const struct kllm_tensor *tensor_table(const struct kllm_image *image) {
-    return (const struct kllm_tensor *)(const void *)((const uint8_t *)image +
-                                                      image->tensors_off);
+    return (const struct kllm_tensor *)(const void *)((const uint8_t *)image + image->tensors_off);
 }
 
 KLLM_INLINE const struct kllm_tensor *layer_tensors(const struct kllm_image *image,

@@ -11,8 +11,23 @@ void kllm_dispatch(struct kllm_kernels *kernels, uint32_t cpu) {
 #undef KLLM_KERNEL
 }
 
-enum op { argmax, attn_mix, dequantize, dot, gelu, layernorm, matmul, patch, pick, quantize, rmsnorm, rope,
-          softmax, sum, swiglu };
+enum op {
+    argmax,
+    attn_mix,
+    dequantize,
+    dot,
+    gelu,
+    layernorm,
+    matmul,
+    patch,
+    pick,
+    quantize,
+    rmsnorm,
+    rope,
+    softmax,
+    sum,
+    swiglu
+};
 
 struct variant {
     const char *name;

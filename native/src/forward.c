@@ -187,8 +187,8 @@ static struct multiplier multiplier_of(const struct pass *p, uint32_t dtype) {
 // Rows [begin, end) of a matrix times the inputs, plus the bias, begin a multiple of KLLM_GROUP.
 // In parts that stay in the second cache, so that the outliers find the weights there.
 static void multiply(const struct pass *p, float *y, uint32_t y_stride,
-                     const struct kllm_tensor *w, const struct kllm_tensor *bias,
-                     struct inputs in, struct span rows) {
+                     const struct kllm_tensor *w, const struct kllm_tensor *bias, struct inputs in,
+                     struct span rows) {
     struct multiplier k = multiplier_of(p, w->dtype);
     uint64_t group_bytes = kllm_tensor_bytes(w->dtype, KLLM_GROUP, w->cols);
     uint32_t step = (uint32_t)(1 + PART_BYTES / group_bytes) * KLLM_GROUP;
@@ -214,8 +214,7 @@ static struct span row_share(const struct pass *p, uint32_t rows) {
     return (struct span){groups.begin * KLLM_GROUP, min_u32(groups.end * KLLM_GROUP, rows)};
 }
 
-static void multiply_qkv(const struct pass *p, const struct kllm_tensor *layer,
-                         struct inputs in) {
+static void multiply_qkv(const struct pass *p, const struct kllm_tensor *layer, struct inputs in) {
     const uint32_t slots[3] = {KLLM_T_Q, KLLM_T_K, KLLM_T_V};
     uint32_t n_q = layer[KLLM_T_Q].rows;
     uint32_t n_kv = layer[KLLM_T_K].rows;
@@ -264,8 +263,7 @@ static void attention(const struct pass *p, uint32_t layer) {
     kllm_team_barrier(p->ctx);
 }
 
-static void feed_forward(const struct pass *p, const struct kllm_tensor *layer,
-                         struct inputs in) {
+static void feed_forward(const struct pass *p, const struct kllm_tensor *layer, struct inputs in) {
     uint32_t n = p->m->n_ff;
     uint32_t stride = 2 * n;
     struct span rows = row_share(p, n);
@@ -303,8 +301,8 @@ static void run_layer(const struct pass *p, uint32_t index) {
     const float *x = region(p->ctx, KLLM_R_X);
     uint32_t n_q = p->m->n_head * p->m->head_dim;
 
-    struct inputs in = norm_inputs(p, x, p->n_token, &layer[KLLM_T_ATTN_NORM],
-                                   &layer[KLLM_T_ATTN_NORM_BIAS]);
+    struct inputs in =
+        norm_inputs(p, x, p->n_token, &layer[KLLM_T_ATTN_NORM], &layer[KLLM_T_ATTN_NORM_BIAS]);
     multiply_qkv(p, layer, in);
     kllm_team_barrier(p->ctx);
     attention(p, index);
@@ -330,9 +328,8 @@ static void output_run(const struct pass *p, const struct pass_token *tokens, st
     uint32_t n_vocab = p->m->n_vocab;
     float *logits = region(p->ctx, KLLM_R_LOGITS);
     logits += (uint64_t)tokens[run.begin].logits_row * n_vocab;
-    struct inputs in =
-        norm_inputs(p, x, run.end - run.begin, model_tensor(p, KLLM_T_OUT_NORM),
-                    model_tensor(p, KLLM_T_OUT_NORM_BIAS));
+    struct inputs in = norm_inputs(p, x, run.end - run.begin, model_tensor(p, KLLM_T_OUT_NORM),
+                                   model_tensor(p, KLLM_T_OUT_NORM_BIAS));
     multiply(p, logits, n_vocab, w, NULL, in, row_share(p, n_vocab));
     kllm_team_barrier(p->ctx);
 }
@@ -352,7 +349,10 @@ static void output(const struct pass *p) {
 }
 
 void kllm_pass(struct kllm_ctx *ctx, const struct kllm_image *image, uint32_t thread) {
-    struct pass p = {.ctx = ctx, .m = image, .n_token = ctx->n_token, .thread = thread,
+    struct pass p = {.ctx = ctx,
+                     .m = image,
+                     .n_token = ctx->n_token,
+                     .thread = thread,
                      .n_thread = ctx->team.n_running + 1};
     kllm_dispatch(&p.k, ctx->cpu);
     const struct pass_token *tokens = region(ctx, KLLM_R_BATCH);

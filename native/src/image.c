@@ -36,8 +36,12 @@ struct rule {
     uint32_t required; // bit of each architecture: 1 << kllm_arch
 };
 
-enum required { NEVER = 0, LLAMA = 1 << KLLM_ARCH_LLAMA, GPT2 = 1 << KLLM_ARCH_GPT2,
-                BOTH = LLAMA | GPT2 };
+enum required {
+    NEVER = 0,
+    LLAMA = 1 << KLLM_ARCH_LLAMA,
+    GPT2 = 1 << KLLM_ARCH_GPT2,
+    BOTH = LLAMA | GPT2
+};
 
 static void model_rules(struct rule rule[KLLM_T_MODEL_COUNT], const struct kllm_image *m) {
     rule[KLLM_T_TOKEN_EMBD] = (struct rule){m->n_vocab, m->n_embd, 0, BOTH};
@@ -150,8 +154,7 @@ static int32_t check_sections(const struct kllm_image *m, uint64_t n_bytes, uint
          offsetof(struct kllm_image, vocab_off)},
         {m->vocab_off <= m->weights_off && m->vocab_bytes <= m->weights_off - m->vocab_off,
          offsetof(struct kllm_image, vocab_bytes)},
-        {m->tensors_off == KLLM_IMAGE_HEADER_BYTES &&
-             m->vocab_off >= KLLM_IMAGE_HEADER_BYTES &&
+        {m->tensors_off == KLLM_IMAGE_HEADER_BYTES && m->vocab_off >= KLLM_IMAGE_HEADER_BYTES &&
              table_bytes <= m->vocab_off - KLLM_IMAGE_HEADER_BYTES,
          offsetof(struct kllm_image, tensors_off)},
     };

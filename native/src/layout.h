@@ -8,10 +8,10 @@
 // Quantised weights: groups of KLLM_GROUP rows. A group holds its quants, block by block, then its
 // scales, and is padded to KLLM_ALIGN. Within a block lie 64-byte chunks of [16 rows][4 bytes].
 enum kllm_layout_bytes {
-    KLLM_CHUNK = 64,         // 16 rows of 4 bytes
-    KLLM_Q4_BLOCK = 256,     // quants of a block of 16 rows, two elements per byte
-    KLLM_Q8_BLOCK = 512,     // quants of a block of 16 rows, one element per byte
-    KLLM_SCALE_BLOCK = 32,   // f16[16]
+    KLLM_CHUNK = 64,       // 16 rows of 4 bytes
+    KLLM_Q4_BLOCK = 256,   // quants of a block of 16 rows, two elements per byte
+    KLLM_Q8_BLOCK = 512,   // quants of a block of 16 rows, one element per byte
+    KLLM_SCALE_BLOCK = 32, // f16[16]
 };
 
 KLLM_INLINE uint64_t group_bytes_q4_0(uint32_t cols) {

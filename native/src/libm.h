@@ -13,7 +13,7 @@
 #define KLLM_EXP_MIN -87.0f
 #define KLLM_EXP_MAX 88.0f
 #define KLLM_LOG2E 1.44269504f
-#define KLLM_LN2_HI 0.693145752f  // 16 significant bits: k * LN2_HI is exact
+#define KLLM_LN2_HI 0.693145752f // 16 significant bits: k * LN2_HI is exact
 #define KLLM_LN2_LO 1.42860677e-6f
 #define KLLM_EXP_C2 0.5f
 #define KLLM_EXP_C3 0.166666672f
@@ -22,7 +22,7 @@
 #define KLLM_EXP_C6 0.00139336521f
 #define KLLM_EXP_C7 0.000198992871f
 
-#define KLLM_GELU_C1 1.59576912f  // 2 sqrt(2/pi)
+#define KLLM_GELU_C1 1.59576912f   // 2 sqrt(2/pi)
 #define KLLM_GELU_C3 0.0713548163f // C1 * 0.044715
 
 // Blocks whose largest magnitude lies below this are quantised to zero: 127 / amax stays finite.

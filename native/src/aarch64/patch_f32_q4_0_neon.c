@@ -8,6 +8,6 @@ static inline struct lanes column(const uint8_t *group, uint32_t col, uint32_t n
 }
 
 void kllm_patch_f32_q4_0_neon(float *y, const void *w, const struct outlier *x, uint32_t rows,
-                             uint32_t cols, uint32_t n_token, uint32_t y_stride) {
+                              uint32_t cols, uint32_t n_token, uint32_t y_stride) {
     patch_rows(y, w, x, rows, cols, n_token, y_stride, group_bytes_q4_0(cols), column);
 }

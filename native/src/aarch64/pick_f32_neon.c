@@ -12,7 +12,8 @@ static float largest(const float *x, uint32_t n) {
             max.v[j] = vmaxnmq_f32(max.v[j], vabsq_f32(a.v[j]));
         }
     }
-    float32x4_t all = vmaxnmq_f32(vmaxnmq_f32(max.v[0], max.v[1]), vmaxnmq_f32(max.v[2], max.v[3]));
+    float32x4_t all =
+        vmaxnmq_f32(vmaxnmq_f32(max.v[0], max.v[1]), vmaxnmq_f32(max.v[2], max.v[3]));
     float most = vmaxnmvq_f32(all);
     for (; i < n; i++) {
         float a = __builtin_fabsf(x[i]);

@@ -24,8 +24,8 @@ void kllm_matmul_f32_q4_0_q8_c(float *y, const void *w, const void *x, uint32_t 
             const uint16_t *d = (const uint16_t *)(const void *)(group + n_block * KLLM_Q4_BLOCK);
             float acc = 0.0f;
             for (uint32_t b = 0; b < n_block; b++) {
-                int32_t s = block_sum(group + b * KLLM_Q4_BLOCK + r % KLLM_GROUP * 4,
-                                      act.q + b * KLLM_QK);
+                int32_t s =
+                    block_sum(group + b * KLLM_Q4_BLOCK + r % KLLM_GROUP * 4, act.q + b * KLLM_QK);
                 float dw = f32_of_f16(d[b * KLLM_GROUP + r % KLLM_GROUP]);
                 acc = fma_f32((float)s, dw * act.d[b], acc);
             }

@@ -13,7 +13,7 @@ static float element(const uint8_t *group, uint32_t r, uint32_t col, uint32_t n_
 }
 
 void kllm_patch_f32_q8_0_c(float *y, const void *w, const struct outlier *x, uint32_t rows,
-                          uint32_t cols, uint32_t n_token, uint32_t y_stride) {
+                           uint32_t cols, uint32_t n_token, uint32_t y_stride) {
     for (uint32_t t = 0; t < n_token; t++, y += y_stride, x += KLLM_N_OUTLIER) {
         for (uint32_t r = 0; r < rows; r++) {
             const uint8_t *group = (const uint8_t *)w + r / KLLM_GROUP * group_bytes_q8_0(cols);

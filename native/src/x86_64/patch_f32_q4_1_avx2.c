@@ -10,6 +10,6 @@ static inline __m256 column(const uint8_t *group, uint32_t half, uint32_t col, u
 }
 
 void kllm_patch_f32_q4_1_avx2(float *y, const void *w, const struct outlier *x, uint32_t rows,
-                             uint32_t cols, uint32_t n_token, uint32_t y_stride) {
+                              uint32_t cols, uint32_t n_token, uint32_t y_stride) {
     patch_rows(y, w, x, rows, cols, n_token, y_stride, group_bytes_q4_1(cols), column);
 }

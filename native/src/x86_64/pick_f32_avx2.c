@@ -26,8 +26,8 @@ static float largest(const float *x, uint32_t n) {
 
 static uint32_t first_of_magnitude(const float *x, uint32_t n, float magnitude) {
     for (uint32_t i = 0; i < n; i += 8) {
-        __m256 same = _mm256_cmp_ps(magnitudes(x + i, n - i), _mm256_set1_ps(magnitude),
-                                    _CMP_EQ_OQ);
+        __m256 same =
+            _mm256_cmp_ps(magnitudes(x + i, n - i), _mm256_set1_ps(magnitude), _CMP_EQ_OQ);
         int32_t mask = _mm256_movemask_ps(same);
         if (mask != 0) {
             return i + (uint32_t)__builtin_ctz((uint32_t)mask);
