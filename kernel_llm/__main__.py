@@ -34,7 +34,7 @@ def _add_engine(parser):
 def _add_sampling(parser, temperature):
     group = parser.add_argument_group("sampling")
     group.add_argument("--temperature", "--temp", type=float, default=temperature, metavar="T",
-                       help=f"0 takes the most likely token (default {temperature:g})")  # fmt: skip
+                       help=f"0 is the most likely token (default {temperature:g})")  # fmt: skip
     group.add_argument("--top-k", type=int, default=40, metavar="K")
     group.add_argument("--top-p", type=float, default=0.95, metavar="P")
     group.add_argument("--min-p", type=float, default=0.05, metavar="P")

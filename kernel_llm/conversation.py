@@ -12,8 +12,8 @@ class Conversation:
     """
     Turns of a user and a model in one sequence.
 
-    model: an open chat model. sampler: its Sampler. system: system text, empty for the model's own.
-    n_answer: longest answer in tokens.
+    model: an open chat model. sampler: its Sampler. n_answer: longest answer in tokens.
+    system: system text, empty for the model's own.
 
     When a turn no longer fits the context, the oldest turns are forgotten and the rest is read
     again: the conversation then starts with a later turn, but with the same system text.

@@ -9,7 +9,6 @@ from kernel_llm import _native as native
 from kernel_llm._port import cpu_count
 from kernel_llm.encoder import Encoder
 from kernel_llm.errors import KllmError
-from kernel_llm.image import Image
 from tokenizer import StreamDecoder
 
 N_CTX_DEFAULT = 2048

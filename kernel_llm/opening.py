@@ -86,7 +86,7 @@ def plan_of(path, n_ctx=None, n_batch=64, n_seq=1, threads=None, kv="f16"):
         from kernel_llm.pack import plan_image
 
         header, n_image = plan_image(path)
-    off, kind = _abi.KLLM_IMAGE[1]["n_ctx_train"]
+    off = _abi.KLLM_IMAGE[1]["n_ctx_train"][0]
     n_train = int.from_bytes(header[off : off + 4], "little")
     config = config_bytes(n_ctx or min(n_train, N_CTX_DEFAULT), n_batch, n_seq, 0,
                           threads or cpu_count(), kv)  # fmt: skip

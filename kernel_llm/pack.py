@@ -18,6 +18,10 @@ from kernel_llm.weights import scan
 
 _HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
 _TENSOR_BYTES = _abi.KLLM_TENSOR[0]
+_HYPER_FIELDS = (
+    "arch", "n_layer", "n_embd", "n_head", "n_head_kv", "head_dim", "n_rot", "n_ff", "n_vocab",
+    "n_ctx_train", "rope", "norm_eps", "attn_scale",
+)  # fmt: skip
 _BF16 = 30
 _QUANTIZED = (_abi.KLLM_Q4_0, _abi.KLLM_Q4_1, _abi.KLLM_Q8_0)
 _F32_SLOTS = (_abi.KLLM_T_POS_EMBD,)
@@ -95,9 +99,7 @@ class _Layout:
             "chat": self.chat,
             "name": self.name.decode("utf-8", "ignore").encode(),
         }
-        for name in ("arch", "n_layer", "n_embd", "n_head", "n_head_kv", "head_dim", "n_rot",
-                     "n_ff", "n_vocab", "n_ctx_train", "rope", "norm_eps", "attn_scale"):  # fmt: skip
-            values[name] = getattr(hyper, name)
+        values.update({name: getattr(hyper, name) for name in _HYPER_FIELDS})
         raw = bytearray(_HEADER_BYTES)
         for name, value in values.items():
             off, kind = _FIELDS[name]

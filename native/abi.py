@@ -7,6 +7,7 @@ import re
 import sys
 
 import cffi
+
 from build import ROOT, abi_region, abi_version
 
 OUTPUT = ROOT / "kernel_llm" / "_abi.py"

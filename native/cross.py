@@ -15,9 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from extension import build_extension
-
 from build import ROOT, targets
+from extension import build_extension
 
 PYTHON = "python3.13"
 

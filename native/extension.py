@@ -8,6 +8,7 @@ import sysconfig
 from pathlib import Path
 
 import cffi
+
 from build import NATIVE, ROOT, abi_region, build_archive, is_stale, run
 
 MODULE = "kernel_llm._kllm"

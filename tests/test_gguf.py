@@ -5,8 +5,6 @@ import io
 import gguf as oracle
 import numpy as np
 import pytest
-from make_data import DTYPES, make_gpt2, make_llama
-from malformed.builder import ARR, BOOL, F32, F64, I16, I64, STR, U64, valid
 
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
@@ -15,6 +13,8 @@ from kernel_llm.gguf_types import DTYPES as TENSOR_TYPES
 from kernel_llm.gguf_types import INTEGERS
 from kernel_llm.gguf_write import Writer
 from kernel_llm.hyper import hyper_parameters
+from make_data import DTYPES, make_gpt2, make_llama
+from malformed.builder import ARR, BOOL, F32, F64, I16, I64, STR, U64, valid
 
 MODELS = [
     (make_llama, {}),

@@ -10,9 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "native"))
-import kernels_table  # noqa: E402
-
 import build  # noqa: E402
+import kernels_table  # noqa: E402
 
 C_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-ffp-contract=off", "-fno-strict-aliasing",
            "-Wall", "-Wextra", "-Werror"]  # fmt: skip

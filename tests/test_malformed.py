@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from malformed.builder import ARR, STR, U32, valid
-from malformed.cases import ACCEPTED, CASES
 
 from kernel_llm.errors import NAMES, KllmError
 from kernel_llm.gguf import GGUF
 from kernel_llm.hyper import hyper_parameters
 from kernel_llm.pack_vocab import pack_vocab
 from kernel_llm.weights import map_file, scan
+from malformed.builder import ARR, STR, U32, valid
+from malformed.cases import ACCEPTED, CASES
 
 # A key of the metadata takes some hundred bytes as Python objects where the file has at least 13.
 MEMORY_FACTOR = 64

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from numpy_forward import NumpyModel, nll_of
 
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 from kernel_llm.model import Model, Sampler
 from kernel_llm.opening import open_image
+from numpy_forward import NumpyModel, nll_of
 
 IDS = [(7 * i * i + 3 * i + 11) % 250 for i in range(70)]
 MODELS = [("llama", d) for d in ("f32", "f16", "q8_0", "q4_0", "q4_1")] + [

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 from elftools.elf.elffile import ELFFile
 
 from arena.plan import Plan, config_bytes
+from conftest import ROOT
 from kernel_llm import _abi
 from kernel_llm import _native as native
 from kernel_llm.opening import open_image

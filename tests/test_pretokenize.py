@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from vocabularies import STAGES, TEXT_ALPHABET, byte_level, oracle_cutter, raw
 
 from kernel_llm import _abi, unicode_data
 from kernel_llm.pack_vocab import pack_vocab
 from tokenizer.pretokenize import LETTER, LETTER_OTHER, NUMBER, WHITE, split
 from tokenizer.vocab import Vocab
+from vocabularies import STAGES, TEXT_ALPHABET, byte_level, oracle_cutter, raw
 
 CUTTERS = {pre: (Vocab(pack_vocab(byte_level(pre))), oracle_cutter(pre)) for pre in STAGES}
 TEXT = st.text(st.sampled_from(TEXT_ALPHABET)) | st.text()

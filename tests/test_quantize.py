@@ -3,13 +3,13 @@
 import gguf as oracle
 import numpy as np
 import pytest
-from make_data import DTYPES, make_gpt2, make_llama, write_model
 
 from kernel_llm import _abi, quantize
 from kernel_llm import weights as w
 from kernel_llm.errors import KllmError
 from kernel_llm.gguf import GGUF
 from kernel_llm.hyper import hyper_parameters
+from make_data import DTYPES, make_gpt2, make_llama, write_model
 
 TYPE_OF = oracle.GGMLQuantizationType
 OURS = ("general.file_type", "general.quantization_version")

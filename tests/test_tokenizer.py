@@ -4,9 +4,15 @@ import random
 from array import array
 
 import pytest
-from conftest import SEED
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+from conftest import SEED
+from kernel_llm import _abi
+from kernel_llm import _native as native
+from kernel_llm.pack_vocab import pack_vocab
+from tokenizer import Tokenizer
+from tokenizer.bpe_slow import merge_by_list, merge_by_score
 from vocabularies import (
     KEY,
     STAGES,
@@ -19,12 +25,6 @@ from vocabularies import (
     read_metadata,
     sentencepiece,
 )
-
-from kernel_llm import _abi
-from kernel_llm import _native as native
-from kernel_llm.pack_vocab import pack_vocab
-from tokenizer import Tokenizer
-from tokenizer.bpe_slow import merge_by_list, merge_by_score
 
 PUBLISHED = ("gpt-2", "llama-bpe", "llama-spm", "qwen2")
 TEXT = st.text(st.sampled_from(TEXT_ALPHABET)) | st.text()

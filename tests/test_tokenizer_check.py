@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, SEED
-from vocabularies import byte_level, check, encoder, pairs, sentencepiece
 
+from conftest import ROOT, SEED
 from kernel_llm import _abi
 from kernel_llm.pack_vocab import pack_vocab
+from vocabularies import byte_level, check, encoder, pairs, sentencepiece
 
 SECTIONS = {
     "bpe": pack_vocab(byte_level(merges=[(b"a", b"b")], specials=[b"<s>"], users=[b"@@"])),

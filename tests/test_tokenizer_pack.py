@@ -3,13 +3,13 @@
 from array import array
 
 import pytest
-from vocabularies import KEY, byte_level, check, encoder, sentencepiece
 
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 from kernel_llm.pack_vocab import pack_vocab
 from kernel_llm.pre_names import pre_names
 from tokenizer import Vocab
+from vocabularies import KEY, byte_level, check, encoder, sentencepiece
 
 FORMAT, RANGE, UNSUPPORTED = _abi.KLLM_ERR_FORMAT, _abi.KLLM_ERR_RANGE, _abi.KLLM_ERR_UNSUPPORTED
 MERGES = [(b"a", b"b"), (b"ab", b"c")]

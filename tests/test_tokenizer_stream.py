@@ -2,10 +2,10 @@
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from vocabularies import byte_level
 
 from kernel_llm.pack_vocab import pack_vocab
 from tokenizer import StreamDecoder, Tokenizer
+from vocabularies import byte_level
 
 CUTS = [b"\xe4", b"\xe4\xb8", b"\xf0\x9f\xa6", b"\xf4\x90", b"\xed\xa0", b"\xc0", b"\xff", b"a",
         "中".encode(), "🦙".encode(), b"\x80"]  # fmt: skip

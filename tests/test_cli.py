@@ -1,0 +1,197 @@
+"""The command line as a user types it: what it prints, and what it says when things go wrong."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conftest import ROOT
+from kernel_llm.opening import packed_path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+def run(*words, stdin=b"", status=0, **options):
+    """Runs a command; returns its standard output, or the one line of its error."""
+    found = subprocess.run(
+        [sys.executable, "-m", "kernel_llm", *map(str, words)],
+        cwd=ROOT, input=stdin, capture_output=True, timeout=120, **options,
+    )  # fmt: skip
+    error = found.stderr.decode()
+    assert found.returncode == status, error
+    if status == 2:
+        assert error.startswith("kernel_llm: ") and error.count("\n") == 1, error
+        return error
+    assert "Traceback" not in error
+    return found.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def model(tiny_models):
+    return tiny_models("llama", "q8_0")
+
+
+def test_generate_prints_text_and_a_seed_repeats_it(model):
+    words = ["generate", model, "-p", "Hello", "-n", "12", "--temp", "20", "--top-k", "0",
+             "--top-p", "1", "--min-p", "0", "--seed", "3"]  # fmt: skip
+    text = run(*words)
+    assert text.endswith("\n") and text == run(*words) == run(*words, "--threads", "1")
+    assert text != run(*words[:-1], "4")
+
+
+def test_generate_takes_the_prompt_from_anywhere(model, tmp_path):
+    (tmp_path / "prompt.txt").write_text("the hello")
+    expected = json.loads(run("generate", model, "-p", "the hello", "-n", "4", "--json"))
+    for words, stdin in (
+        (["-f", tmp_path / "prompt.txt"], b""),
+        ([], b"the hello"),
+        (["-p", "-"], b"the hello"),
+    ):
+        found = json.loads(run("generate", model, *words, "-n", "4", "--json", stdin=stdin))
+        assert found["ids"] == expected["ids"]
+        assert found["text"] == expected["text"]
+
+
+def test_generate_json_tells_ids_stop_and_timings(model):
+    found = json.loads(run("generate", model, "-p", "the hello", "-n", "4", "--json"))
+    assert found["stop"] in ("length", "stop")
+    assert len(found["ids"]) <= 4 and found["prompt_ids"]
+    assert found["prompt_seconds"] > 0 and found["tokens_per_second"] >= 0
+
+
+def test_plan_sums_up_and_needs_no_weights(model, tmp_path):
+    found = json.loads(run("plan", model, "--ctx", "64", "--kv", "q8_0", "--json"))
+    regions = found["regions"]
+    assert found["arena_bytes"] == regions[-1]["offset"] + -(-regions[-1]["bytes"] // 64) * 64
+    assert f"{found['arena_bytes']}" in run("plan", model, "--ctx", "64", "--kv", "q8_0")
+
+
+def test_inspect_shows_a_file_and_an_image(model, tmp_path):
+    image = tmp_path / "m.kllm"
+    assert run("pack", model, "-o", image).strip() == str(image)
+    for path in (model, image):
+        text = run("inspect", path)
+        assert "blk.1.ffn_down" in text
+        assert json.loads(run("inspect", path, "--json"))["tensors"]
+    assert run("generate", image, "-p", "a", "-n", "3") == run("generate", model, "-p", "a",
+                                                               "-n", "3")  # fmt: skip
+
+
+def test_quantize_writes_a_file_that_runs(model, tmp_path):
+    for dtype in ("f32", "f16", "q8_0", "q4_0"):
+        output = tmp_path / f"{dtype}.gguf"
+        run("quantize", model, dtype, "-o", output)
+        assert run("generate", output, "-p", "a", "-n", "3")
+
+
+def test_tokenize_gives_ids_and_pieces(model):
+    found = json.loads(run("tokenize", model, "-p", "hello <|im_end|>", "--json"))
+    assert "".join(found["pieces"]) == "hello <|im_end|>" and len(found["ids"]) > 4
+    ids = run("tokenize", model, "--special", "-p", "<|im_end|>").split()
+    assert len(ids) == 1
+
+
+def test_score_is_the_same_for_any_thread_count(model, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the hello and the other hello of the end" * 3)
+    one = run("score", model, text, "--tokens", "50", "--threads", "1", "--json")
+    assert one == run("score", model, text, "--tokens", "50", "--threads", "2", "--json")
+    found = json.loads(one)
+    assert len(found["ids"]) == 50 and found["mean_nll"] == sum(found["nll"]) / 49
+    assert "perplexity" in run("score", model, text)
+
+
+def test_chat_keeps_the_conversation_within_the_context(tiny_models):
+    template = "{{'<|im_start|>'}}"
+    model = tiny_models("llama", "q8_0", extra=(("tokenizer.chat_template", "str", template),))
+    turns = "\n".join(f"hello number {i}" for i in range(12)).encode() + b"\n/reset\nhello\n"
+    text = run("chat", model, "--ctx", "200", "-n", "8", stdin=turns)
+    assert text.count("\n") >= 13
+
+
+ERRORS = {
+    "a file that is not there": (["generate", "no/such.gguf", "-p", "a"], "no such file"),
+    "a name nobody knows": (["pull", "gpt-9"], "smollm2-135m"),
+    "a folder": (["inspect", "."], "."),
+    "not a model": (["inspect", __file__], "FORMAT: magic at byte 0"),
+    "an empty prompt": (["generate", "MODEL", "-p", ""], "prompt is empty"),
+    "a prompt longer than the context": (
+        ["generate", "MODEL", "--ctx", "8", "-p", "hello " * 20], "SPACE"),
+    "a context the model does not have": (["plan", "MODEL", "--ctx", "100000"], "RANGE"),
+    "a temperature below 0": (["generate", "MODEL", "-p", "a", "--temp", "-1"], "temperature"),
+    "two prompts": (["generate", "MODEL", "-p", "a", "-f", __file__], "not both"),
+    "chat with a plain model": (["generate", "MODEL", "-p", "a", "--chat"], "turn format"),
+    "a text file that is not there": (["score", "MODEL", "no/such.txt"], "no/such.txt"),
+    "an output nobody may write": (["pack", "MODEL", "-o", "/proc/x.kllm"], "/proc"),
+    "an unknown pre-tokenizer": (
+        ["pack", "MODEL", "-o", "OUT", "--pre", "nosuch"], "nosuch"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("title", ERRORS)
+def test_an_error_is_one_line_and_status_2(model, tmp_path, title):
+    words, part = ERRORS[title]
+    words = [{"MODEL": model, "OUT": tmp_path / "x.kllm"}.get(w, w) for w in words]
+    assert part in run(*words, status=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_what_was_there(model, tmp_path):
+    output = tmp_path / "m.kllm"
+    output.write_bytes(b"precious")
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+
+    assert "File too large" in run("pack", model, "-o", output, status=2, preexec_fn=limit)
+    assert output.read_bytes() == b"precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["m.kllm"]
+
+
+def test_a_damaged_image_is_refused_with_the_place(model, tmp_path):
+    image = tmp_path / "m.kllm"
+    run("pack", model, "-o", image)
+    content = bytearray(image.read_bytes())
+    content[300] ^= 1
+    image.write_bytes(content)
+    assert "FORMAT" in run("generate", image, "-p", "a", status=2)
+
+
+def test_an_interrupt_ends_a_generation_cleanly(model):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kernel_llm", "generate", str(model), "-p", "a", "-n", "100000",
+         "--ctx", "256", "--temp", "2", "--top-k", "0", "--top-p", "1", "--min-p", "0"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode in (0, 130) and b"Traceback" not in error
+
+
+def test_a_packed_model_is_packed_once_and_again_when_the_file_changes(tmp_path, tiny_models):
+    source = tiny_models("llama", "q4_0")
+    path = tmp_path / "m.gguf"
+    path.write_bytes(source.read_bytes())
+    run("generate", path, "-p", "a", "-n", "2")
+    first = packed_path(path)
+    stamp = first.stat().st_mtime_ns
+    run("generate", path, "-p", "a", "-n", "2")
+    assert first.stat().st_mtime_ns == stamp
+    os.utime(path, (time.time() + 5, time.time() + 5))
+    run("generate", path, "-p", "a", "-n", "2")
+    assert not first.exists() and packed_path(path).exists()
