@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#if !defined(__AVX512BW__) || !defined(__AVX512DQ__) || !defined(__AVX512VL__)
+#error "this file needs AVX-512 BW, DQ and VL"
+#endif
+#include "patch_avx512.h"
+
+void kllm_patch_f32_q8_0_avx512vnni(float *y, const void *w, const struct outlier *x,
+                                    uint32_t rows, uint32_t cols, uint32_t n_token,
+                                    uint32_t y_stride) {
+    patch_rows(y, w, x, rows, cols, n_token, y_stride, KLLM_Q8_BLOCK, KLLM_SCALE_BLOCK);
+}
