@@ -1,0 +1,150 @@
+"""The structural rules that a script can check: names, imports, generated files, the README."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "native"))
+import abi
+import build
+
+KERNEL = re.compile(
+    r"(argmax|attn_mix|dequantize|dot|gelu|layernorm|matmul|patch|pick|quantize|rmsnorm|rope|"
+    r"softmax|sum|swiglu)"
+    r"(_(f32|f16|q4_0|q4_1|q8_0|q8))+"
+    r"_(c|neon|neon_dotprod|neon_i8mm|avx2|avx512vnni)"
+)
+MANIFEST = re.compile(r"KLLM_KERNEL\((\w+), (\w+), (\w+), ")
+CORE_HEADERS = {"stddef.h", "stdint.h", "float.h", "immintrin.h", "arm_neon.h", "cpuid.h"}
+HOSTED = {"threads_linux.c", "cpu_aarch64_linux.c"}
+SHARED_IMPORTS = {"sys", "struct", "array", "io", "os", "time", "micropython", "hashlib",
+                  "kernel_llm", "arena", "tokenizer", "ffi", "uctypes", "gc"}  # fmt: skip
+# CPython only: they pack, fetch, draw or talk to people.
+CPYTHON_ONLY = {
+    "__main__.py", "_native_cffi.py", "builtin.py", "commands.py", "conversation.py", "files.py",
+    "layout.py", "opening.py", "pack.py", "pack_tables.py", "pack_vocab.py", "pack_words.py", "pull.py",
+    "quantize.py", "reference.py", "train.py", "weights.py", "unicode_data.py",
+}  # fmt: skip
+TEXT_FILES = ("*.py", "*.c", "*.h", "*.S", "*.md", "*.toml", "*.sh", "*.def", "*.ld", "*.json")
+
+
+def manifest():
+    return ["_".join(m) for m in MANIFEST.findall((build.SOURCES / "kernels.def").read_text())
+            if m[0] != "op"]  # fmt: skip
+
+
+def test_every_kernel_has_a_name_in_the_grammar_and_a_file_of_that_name():
+    names = manifest()
+    assert len(names) == len(set(names))
+    files = {p.stem for d in ("c", "x86_64", "aarch64") for p in (build.SOURCES / d).glob("*.c")}
+    assert set(names) == files
+    assert [n for n in names if not KERNEL.fullmatch(n)] == []
+
+
+def test_every_variant_has_a_c_twin():
+    names = set(manifest())
+    for name in names:
+        stem = re.sub(r"_(c|neon.*|avx.*)$", "", name)
+        assert stem + "_c" in names
+
+
+def test_the_core_includes_no_library_header():
+    for path in build.SOURCES.rglob("*.[ch]"):
+        found = set(re.findall(r"#include <([^>]+)>", path.read_text()))
+        assert path.name in HOSTED or found <= CORE_HEADERS, path.name
+
+
+def test_the_core_has_no_mutable_globals_and_no_allocation():
+    mutable = re.compile(r"^static (?!const|inline|KLLM)[\w ]+\**\w+(\[.*\])?( = .*)?;", re.M)
+    for path in build.SOURCES.rglob("*.[ch]"):
+        text = path.read_text()
+        assert not re.search(r"\b(malloc|calloc|realloc|free|alloca|printf)\(", text), path.name
+        assert not mutable.search(text), (path.name, mutable.search(text)[0])
+
+
+def test_the_generated_module_is_fresh():
+    assert (ROOT / "kernel_llm" / "_abi.py").read_text() == abi.text()
+
+
+def test_both_bindings_offer_every_function_of_the_header():
+    from kernel_llm import _abi, _native_cffi
+
+    for name, _, _ in _abi.FUNCTIONS:
+        assert hasattr(_native_cffi, name)
+
+
+def test_every_public_function_is_used_or_tested():
+    code, ffi = abi.header()
+    text = "".join(p.read_text() for d in ("kernel_llm", "arena", "tests", "benches", "qemu")
+                   for p in (ROOT / d).rglob("*") if p.suffix in (".py", ".c"))  # fmt: skip
+    for name, _, _ in abi.functions(code, ffi):
+        assert re.search(rf"\b{name}\b", text), name
+
+
+SHARED_MODULES = [
+    path
+    for folder in ("kernel_llm", "arena", "tokenizer")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if path.name not in CPYTHON_ONLY
+]
+
+
+@pytest.mark.parametrize("path", SHARED_MODULES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_a_shared_module_keeps_to_what_micropython_has(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module]
+        assert {n.split(".")[0] for n in names} <= SHARED_IMPORTS
+        assert not isinstance(node, (ast.Match, ast.AsyncFunctionDef))
+
+
+def tracked(*patterns):
+    found = subprocess.run(
+        ["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True
+    )
+    return [ROOT / name for name in found.stdout.split() if (ROOT / name).exists()]
+
+
+def test_documents_link_to_what_is_there():
+    for path in tracked("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_nothing_is_left_for_later():
+    for path in tracked(*TEXT_FILES):
+        if path.name != "test_rules.py":
+            assert not re.search(r"\b(TODO|FIXME|XXX)\b", path.read_text()), path
+
+
+def test_readme_example(smollm2, tmp_path):
+    """The Python block of the README runs as it stands."""
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "kv " in found.stdout and len(found.stdout) > 300
+
+
+def test_readme_commands(smollm2):
+    """The commands of the README that talk to a model run as they stand."""
+    text = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^\.venv/bin/python (-m kernel_llm .*)$", text, re.M)
+    assert len(commands) >= 2
+    for command in commands:
+        found = subprocess.run(f"{sys.executable} {command}", shell=True, cwd=ROOT,
+                               capture_output=True, text=True)  # fmt: skip
+        assert found.returncode == 0 and found.stdout.strip(), found.stderr
+
+
+def test_readme_names_verbs_that_exist():
+    text = (ROOT / "README.md").read_text()
+    verbs = set(re.findall(r"`?make ([a-z0-9]+)", text))
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{verb}:", makefile, re.M) for verb in verbs)
