@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
+#error "this file needs AVX2, FMA and F16C"
+#endif
 #include "patch_avx2.h"
 
 static inline __m256 column(const uint8_t *group, uint32_t half, uint32_t col, uint32_t n_block) {

@@ -4,7 +4,7 @@
 #endif
 #include <immintrin.h>
 
-#include "../kernels.h"
+#include "pick.h"
 
 // Magnitudes of the first n of 16 floats, zeros behind.
 KLLM_INLINE __m512 magnitudes(const float *x, uint32_t n) {
@@ -38,41 +38,12 @@ static float reached_by_enough(__m512 lanes) {
     return _mm_cvtss_f32(_mm_min_ss(b, _mm_movehdup_ps(b)));
 }
 
-// Puts an element in its place among those taken, which are sorted; of equals it comes last.
-static void insert(struct outlier *taken, uint32_t *n_taken, struct outlier element) {
-    uint32_t at = *n_taken;
-    while (at > 0 && __builtin_fabsf(element.x) > __builtin_fabsf(taken[at - 1].x)) {
-        at--;
-    }
-    if (at == KLLM_N_OUTLIER) {
-        return;
-    }
-    *n_taken = min_u32(*n_taken + 1, KLLM_N_OUTLIER);
-    for (uint32_t i = *n_taken - 1; i > at; i--) {
-        taken[i] = taken[i - 1];
-    }
-    taken[at] = element;
-}
-
 void kllm_pick_f32_avx512vnni(struct outlier *out, float *x, uint32_t n) {
-    float bound = reached_by_enough(largest_of_lanes(x, n));
-    __m512 least = _mm512_set1_ps(bound);
-    // Where the bound is 0 few elements are not; zeros are never taken.
-    int compare_zero = bound == 0.0f;
-    uint32_t n_taken = 0;
+    // Zeros are never taken, so a bound of 0 becomes the least number above it.
+    __m512 bound = _mm512_set1_ps(at_least_tiny(reached_by_enough(largest_of_lanes(x, n))));
+    struct taken taken = {0};
     for (uint32_t i = 0; i < n; i += 16) {
-        __m512 a = magnitudes(x + i, n - i);
-        uint32_t found = compare_zero ? _mm512_cmp_ps_mask(a, least, _CMP_GT_OQ)
-                                      : _mm512_cmp_ps_mask(a, least, _CMP_GE_OQ);
-        for (; found != 0; found &= found - 1) {
-            uint32_t col = i + (uint32_t)__builtin_ctz(found);
-            insert(out, &n_taken, (struct outlier){x[col], col});
-        }
+        take(&taken, x, i, _mm512_cmp_ps_mask(magnitudes(x + i, n - i), bound, _CMP_GE_OQ));
     }
-    for (uint32_t k = 0; k < n_taken; k++) {
-        x[out[k].col] = 0.0f;
-    }
-    for (uint32_t k = n_taken; k < KLLM_N_OUTLIER; k++) {
-        out[k] = (struct outlier){0.0f, 0};
-    }
+    finish(&taken, out, x);
 }
