@@ -22,7 +22,16 @@ static uint32_t next_u32(void) {
 }
 
 // What fills an input: how its bytes must look to be valid for the kernel.
-enum fill { FILL_NONE, FILL_F32, FILL_POSITIVE, FILL_F16, FILL_BYTES, FILL_EXTREME, FILL_Q8 };
+enum fill {
+    FILL_NONE,
+    FILL_F32,
+    FILL_POSITIVE,
+    FILL_F16,
+    FILL_BYTES,
+    FILL_EXTREME,
+    FILL_Q8,
+    FILL_OUTLIERS,
+};
 
 static void fill_f32(uint8_t *out, int is_positive) {
     float *x = (float *)(void *)out;
@@ -41,6 +50,13 @@ static void fill_halves(uint8_t *out) {
     }
 }
 
+static void fill_outliers(uint8_t *out, uint32_t cols) {
+    struct outlier *x = (struct outlier *)(void *)out;
+    for (uint32_t i = 0; i < BUFFER_BYTES / sizeof *x; i++) {
+        x[i] = (struct outlier){(float)(next_u32() >> 8) * 0x1p-20f, next_u32() % cols};
+    }
+}
+
 static void fill(uint8_t *out, enum fill kind, uint32_t cols) {
     switch (kind) {
     case FILL_NONE:
@@ -55,6 +71,9 @@ static void fill(uint8_t *out, enum fill kind, uint32_t cols) {
         break;
     case FILL_EXTREME: // nibbles of 15, bytes of -1
         memset(out, 0xff, BUFFER_BYTES);
+        break;
+    case FILL_OUTLIERS:
+        fill_outliers(out, cols);
         break;
     default:
         fill_f32(expected, 0);
@@ -72,7 +91,7 @@ struct shape {
     enum fill a, b, c;
     uint32_t dims[5];
     float scalar;
-    uint32_t cols; // of "q8" rows in b
+    uint32_t cols; // of "q8" rows or outliers in b
 };
 
 static const struct shape shapes[] = {
@@ -99,6 +118,10 @@ static const struct shape shapes[] = {
     {"matmul_f32_q", FILL_BYTES, FILL_Q8, FILL_NONE, {37, 96, 19, 40}, 0, 96},
     {"matmul_f32_q", FILL_BYTES, FILL_Q8, FILL_NONE, {16, 576, 2, 16}, 0, 576},
     {"matmul_f32_q", FILL_EXTREME, FILL_Q8, FILL_NONE, {17, 32, 3, 20}, 0, 32},
+    {"patch_f32_q", FILL_BYTES, FILL_OUTLIERS, FILL_NONE, {37, 96, 1, 40}, 0, 96},
+    {"patch_f32_q", FILL_BYTES, FILL_OUTLIERS, FILL_NONE, {16, 96, 5, 40}, 0, 96},
+    {"pick_f32", FILL_NONE, FILL_F32, FILL_NONE, {577}, 0, 0},
+    {"pick_f32", FILL_NONE, FILL_F32, FILL_NONE, {2}, 0, 0},
     {"quantize_q8", FILL_F32, FILL_NONE, FILL_NONE, {576}, 0, 0},
     {"rmsnorm_f32", FILL_F32, FILL_F32, FILL_NONE, {384}, 1e-5f, 0},
     {"rmsnorm_f32", FILL_F32, FILL_F32, FILL_NONE, {41}, 1e-5f, 0},
@@ -149,8 +172,12 @@ static uint32_t twin_of(const char *name) {
 static int32_t run(uint32_t idx, uint8_t *out, const struct shape *s) {
     uint32_t saved = seed;
     memset(out, CANARY, BUFFER_BYTES);
-    if (starts_with(s->prefix, "rope") || starts_with(s->prefix, "softmax")) {
+    int is_in_place = starts_with(s->prefix, "rope") || starts_with(s->prefix, "softmax") ||
+                      starts_with(s->prefix, "patch");
+    if (is_in_place) {
         fill_f32(out, 0);
+    } else if (starts_with(s->prefix, "pick")) { // the twin took its largest out of b
+        fill_f32(input_b, 0);
     }
     seed = saved;
     return kllm_kernel_run(idx, out, input_a, input_b, input_c, s->dims, &s->scalar, 1);
