@@ -18,6 +18,7 @@ from benches import stats
 from benches.result import Row
 
 MIN_STEPS = 100  # timer steps in a sample, at least
+MAX_LOOPS = 2**31 - 1  # the core counts in 32 bits
 MIN_FIXED = 50  # a call itself is at most 2 % of a sample
 SAMPLE_NS = 100_000  # aim of a sample: a cold start and a call cost a small share of it
 BURST_NS = 10_000_000  # a turn of one bench
@@ -105,12 +106,12 @@ class Probe:
         self.loops = 1
         while True:
             taken = self.time_once()
-            if taken < 10 * least_ns:
-                taken = min(taken, self.time_once())
-            if taken >= least_ns:
+            if taken < 10 * least_ns:  # a stall is not taken for work
+                taken = min(taken, *self.burst(2))
+            if taken >= least_ns or self.loops == MAX_LOOPS:
                 return taken
             grow = least_ns / max(taken, 1) * 1.05
-            self.loops = max(self.loops + 1, min(int(self.loops * grow) + 1, self.loops * 100))
+            self.loops = min(MAX_LOOPS, max(self.loops + 1, int(self.loops * min(grow, 100))))
 
     def keep(self, samples):
         self.samples += samples
