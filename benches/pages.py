@@ -45,12 +45,16 @@ def plot(path, run, history=()):
 
 
 def _boxes(axis, rows, places):
-    """Each row as a box of its quartiles with Tukey's whiskers and outliers, over its median."""
+    """Each row over its median: quartiles as a bar, 5th to 95th percentile, what lies outside."""
     for row, y in zip(rows, places, strict=True):
         middle = row.summary.median or 1
-        axis.boxplot([[v / middle for v in row.values]], positions=[y], vert=False, widths=0.6,
-                     manage_ticks=False, flierprops={"markersize": 2, "alpha": 0.4},
-                     medianprops={"color": COLOURS[row.level]})  # fmt: skip
+        values = [v / middle for v in row.values]
+        low, q1, q3, high = (stats.percentile(values, p) for p in (5, 25, 75, 95))
+        axis.plot([low, high], [y, y], color=COLOURS[row.level], linewidth=1)
+        axis.barh(y, q3 - q1, left=q1, height=0.6, color=COLOURS[row.level], alpha=0.6)
+        outside = [v for v in values if v < low or v > high]
+        axis.plot(outside, [y] * len(outside), ".", markersize=2, alpha=0.3, color="black")
+        axis.plot([1, 1], [y - 0.3, y + 0.3], color="black", linewidth=1)
     axis.set_yticks(list(places), [f"{r.id}  {table.quantity(r.summary.median)}" for r in rows],
                     fontsize=7)  # fmt: skip
     axis.set_xscale("log")

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The suite as a person runs it: command line, table, files, exit statuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benches import BenchmarkConfig, api, suite, table
+from benches.against import BuildError, Pairs, build
+from benches.declare import Selection, collect
+from benches.result import Row, Run, load, save
+from benches.run import Options
+from benches.session import Report
+
+ROOT = Path(__file__).resolve().parent.parent
+FAST = ["--samples", "20", "--warmup", "2", "--seconds", "2"]
+ROWS = ["--only", "arena", "dot", "control"]
+
+
+def call(capsys, *arguments):
+    status = suite.main([str(a) for a in arguments])
+    out = capsys.readouterr()
+    return status, out.out, out.err
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A result file of three rows, measured once."""
+    path = tmp_path_factory.mktemp("suite") / "a.json"
+    assert suite.main(["--simd", *FAST, *ROWS, "--out", str(path)]) == 0
+    return path
+
+
+def test_suite_prints_the_table_and_keeps_the_results(capsys, tmp_path):
+    status, out, _ = call(capsys, "--simd", *FAST, *ROWS, "--out", tmp_path / "a.json")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 100 and "\x1b" not in out
+    assert out.splitlines()[0].split()[0] == "benchmark"
+    (run,) = load(tmp_path / "a.json")
+    assert {row.key for row in run.rows} == {"arena/1024", "dot/f32/384", "control/sha256"}
+    assert all(row.allocations in (0, None) for row in run.rows if "/sha" not in row.id)
+    assert run.fingerprint["timer_step_ns"] > 0 and run.clock == "wall"
+
+
+def test_suite_json_is_the_result_file(capsys, tmp_path):
+    status, out, _ = call(capsys, *FAST, "--only", "arena", "--json", "--out", tmp_path / "a.json")
+    assert status == 0 and out == (tmp_path / "a.json").read_text()
+    assert json.loads(out)["version"] == 1
+
+
+def test_list_names_every_component_of_the_suite(capsys):
+    status, out, _ = call(capsys, "--list")
+    assert status == 0
+    keys = {line.split()[0] for line in out.splitlines()}
+    wanted = {
+        "tokenize/100", "dequantize/q4_0/1x32", "dequantize/q8_0/1x32", "dequantize/q4_0/32x32",
+        "dot/f32/384", "matvec/f32/384x384", "matvec/q8_0/384x384", "matvec/q4_0/384x384",
+        "layernorm/384", "rmsnorm/384", "softmax/256", "arena/1024", "stream/read/64M",
+        "generate/nano/f32", "generate/nano/q8_0", "generate/nano/q4_0", "batch/8",
+    }  # fmt: skip
+    assert wanted <= keys
+    for part in ("kv/append/", "kv/read/", "attention/", "rope/", "swiglu/", "generate/large/"):
+        assert any(key.startswith(part) for key in keys), part
+
+
+def test_explain_says_formula_limit_and_target(capsys):
+    status, out, _ = call(capsys, "--explain", "matvec/q4_0/384x384")
+    assert status == 0 and "Limit" in out and "500us" in out and "294,912 flops" in out
+
+
+MISUSE = {
+    "unknown row": ["--only", "nothing/here"],
+    "explain unknown": ["--explain", "nothing"],
+    "gate without baseline": ["--gate"],
+    "record without baseline": ["--record"],
+    "baseline missing": ["--gate", "--baseline", "/no/such.json"],
+    "export unknown": ["--export", "xml=a.xml"],
+    "export without file": ["--export", "csv"],
+    "negative samples": ["--samples", "-1"],
+    "zero seconds": ["--seconds", "0"],
+    "file missing": ["--file", "/no/such.py"],
+    "unknown revision": ["--against", "no-such-revision"],
+    "compare missing": ["compare", "/no/a.json", "/no/b.json"],
+}
+
+
+@pytest.mark.parametrize("arguments", MISUSE.values(), ids=MISUSE.keys())
+def test_misuse_is_one_line_and_status_2(capsys, arguments):
+    status, out, err = call(capsys, *arguments)
+    assert status == 2 and out == ""
+    assert err.startswith("benches.suite: ") and err.count("\n") == 1
+
+
+def test_unknown_option_is_status_2():
+    with pytest.raises(SystemExit) as ended:
+        suite.main(["--nonsense"])
+    assert ended.value.code == 2
+
+
+def test_compare_of_a_file_with_itself_passes(capsys, measured):
+    status, out, _ = call(capsys, "compare", measured, measured)
+    assert status == 0 and "same" in out and "slower" not in out
+
+
+def test_compare_finds_a_slow_row_and_another_machine(capsys, measured, tmp_path):
+    (run,) = load(measured)
+    slow = [Row(**{**vars(r), "samples": [2 * s for s in r.samples]}) for r in run.rows]
+    save(tmp_path / "slow.json", [Run(slow, run.fingerprint)])
+    status, out, _ = call(capsys, "compare", measured, tmp_path / "slow.json")
+    assert status == 1 and "slower" in out
+    save(tmp_path / "other.json", [Run(run.rows, {**run.fingerprint, "cpu": "Z80"})])
+    status, out, _ = call(capsys, "compare", measured, tmp_path / "other.json")
+    assert status == 4 and "Z80" in out
+
+
+def test_record_then_gate_and_an_old_file_stays_when_refused(capsys, tmp_path):
+    base = tmp_path / "baseline.json"
+    common = [*FAST, "--only", "arena", "--baseline", base, "--out", tmp_path / "a.json"]
+    status, out, _ = call(capsys, *common, "--record")
+    assert status == 0 and "recorded" in out
+    status, out, _ = call(capsys, *common, "--gate", "--slow", "60")
+    assert status == 1, out
+    base.write_text('{"format": "kernel-llm-bench", "version": 99, "runs": []}')
+    before = base.read_bytes()
+    status, _, err = call(capsys, *common, "--gate", "--record")
+    assert status == 2 and "newer" in err and base.read_bytes() == before
+
+
+def test_pairs_of_one_build_agree_and_see_a_slow_down():
+    selection = Selection(only=("arena", "tokenize"))
+    benches, _ = collect(selection)
+    options = Options(warmup=5, samples=30, seconds=10, slow=25, slow_only="arena*")
+    pairs = Pairs(ROOT, benches, selection, options, lambda *_: None)
+    try:
+        base, current = pairs.measure(benches, options)
+    finally:
+        pairs.close()
+    assert pairs.missing == {}
+    ratio = min(current.row("arena/1024").values) / min(base.row("arena/1024").values)
+    assert 1.15 < ratio < 1.4
+    assert [r.loops for r in base.rows] == [r.loops for r in current.rows]
+
+
+def test_a_revision_that_does_not_exist_is_named():
+    with pytest.raises(BuildError, match="no-such-thing"):
+        build("no-such-thing")
+
+
+def test_python_interface_measures_and_judges(capsys):
+    config = BenchmarkConfig(warmup_iterations=2, measurement_iterations=20)
+    found = api.bench_arena(config)
+    assert found.iterations == 20
+    assert 0 < found.min <= found.median <= found.max and found.stddev >= 0
+    assert found.throughput == 1 / found.median and found.has_outliers() in (True, False)
+    results = api.run_benchmark_suite(config, only=("arena", "dot"))
+    results.print_summary()
+    assert "dot/f32/384" in capsys.readouterr().out
+    assert set(results) == {"arena/1024", "dot/f32/384"}
+
+
+@pytest.mark.parametrize(("factor", "threshold", "expected"),
+                         [(1.0, 1.1, False), (1.08, 1.1, False), (1.12, 1.1, True),
+                          (1.12, 1.2, False), (0.5, 1.1, False)])  # fmt: skip
+def test_check_regression_by_threshold(factor, threshold, expected):
+    base = [1e-6 * (1 + 0.001 * (i % 7)) for i in range(40)]
+    a = api.BenchmarkStats(base)
+    b = api.BenchmarkStats([factor * v for v in base])
+    assert api.check_regression(a, b, threshold) is expected
+
+
+def test_check_regression_needs_samples():
+    a, b = api.BenchmarkStats([1e-6] * 5), api.BenchmarkStats([2e-6] * 5)
+    assert api.check_regression(a, b) is False
+
+
+@pytest.mark.parametrize("fields", [{"warmup_iterations": -1}, {"measurement_iterations": 0},
+                                    {"measurement_iterations": 1.5}], ids=str)  # fmt: skip
+def test_config_refuses_numbers_without_sense(fields):
+    with pytest.raises(ValueError):
+        BenchmarkConfig(**fields)
+
+
+def made_report():
+    rows = [
+        Row("mine/c", (2000,) * 5, key="mine", level="scalar", work={"flop": 100, "byte": 400,
+            "foot": 400}, seconds_target=1e-6),
+        Row("mine/avx2", (500,) * 5, key="mine", level="simd", work={"flop": 100, "byte": 400,
+            "foot": 400}, seconds_target=1e-6),
+        Row("late", (2000,) * 5, level="scalar", seconds_target=1e-6),
+        Row("stream/read/16K", (1000,) * 5, work={"byte": 1600}),
+    ]  # fmt: skip
+    fingerprint = {"clock": "wall", "cpu": "A", "arch": "x", "cores": 1, "board": None,
+                   "governor": None, "timer_step_ns": 1}  # fmt: skip
+    return Report(Run(rows, fingerprint), reasons={})
+
+
+def test_table_joins_levels_and_judges_the_best():
+    lines = {line.key: line for line in table.lines(made_report().run)}
+    mine = lines["mine"]
+    assert (mine.gain, mine.verdict, lines["late"].verdict) == (4.0, "pass", "MISS")
+    # 400 bytes in 500 ns are 0.8 GB/s, half of what the stream row reads
+    assert mine.limit == pytest.approx(0.5) and table.rate(mine.best) == "0.20 GF/s"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (1.5e-9, "1.50ns"), (0.0, "0.00ns"), (999e-9, "999ns"), (1e-6, "1.00us"), (12.34e-6, "12.3us"),
+    (0.5, "500ms"), (2.0, "2.00s "), (None, ""),
+])  # fmt: skip
+def test_quantity_has_three_digits(seconds, text):
+    assert table.quantity(seconds) == text
+
+
+def test_interrupt_from_the_keyboard_keeps_what_was_measured(capsys, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import os, signal\nfrom benches.declare import benchmark\ncalls = []\n"
+        "@benchmark('mine/stop', takes_loops=True)\ndef stop(loops):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 2000:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    for i in range(loops): pass\n"
+    )
+    out = tmp_path / "a.json"
+    status, text, _ = call(capsys, "--only", "mine", "--file", tmp_path / "mine.py", "--samples",
+                           "100000", "--warmup", "0", "--out", out)  # fmt: skip
+    assert status == 130 and "interrupted" in text
+    (run,) = load(out)
+    assert 0 < len(run.rows[0].samples) < 2000
