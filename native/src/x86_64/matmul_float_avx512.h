@@ -7,8 +7,8 @@
 
 #include "../kernels.h"
 
-// 4 rows x 5 tokens are 20 chains of multiply-adds; one register holds the 16 lanes of an element.
-enum { TILE_ROWS = 4, TILE_TOKENS = 5 };
+// 4 rows x 4 tokens are 16 chains of multiply-adds; one register holds the 16 lanes of an element.
+enum { TILE_ROWS = 4, TILE_TOKENS = 4 };
 
 struct matrix {
     float *y;
@@ -48,6 +48,55 @@ KLLM_INLINE __m128 tree_of_4(const __m512 l[4]) {
     return _mm_add_ps(_mm_shuffle_ps(low, high, 0x88), _mm_shuffle_ps(low, high, 0xdd));
 }
 
+// The first two steps of the trees of one row and four tokens: quad t holds 4 lanes of token t.
+KLLM_INLINE __m512 trees_to_4(__m512 t0, __m512 t1, __m512 t2, __m512 t3) {
+    __m512 a =
+        _mm512_add_ps(_mm512_shuffle_f32x4(t0, t1, 0x44), _mm512_shuffle_f32x4(t0, t1, 0xee));
+    __m512 b =
+        _mm512_add_ps(_mm512_shuffle_f32x4(t2, t3, 0x44), _mm512_shuffle_f32x4(t2, t3, 0xee));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+
+// Trees of four rows and four tokens: quad t holds the rows of token t.
+KLLM_INLINE __m512 trees_of_16(__m512 acc[TILE_TOKENS][TILE_ROWS]) {
+    __m512 a[TILE_ROWS];
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < TILE_ROWS; i++) {
+        a[i] = trees_to_4(acc[0][i], acc[1][i], acc[2][i], acc[3][i]);
+    }
+    __m512 low =
+        _mm512_add_ps(_mm512_shuffle_ps(a[0], a[1], 0x44), _mm512_shuffle_ps(a[0], a[1], 0xee));
+    __m512 high =
+        _mm512_add_ps(_mm512_shuffle_ps(a[2], a[3], 0x44), _mm512_shuffle_ps(a[2], a[3], 0xee));
+    return _mm512_add_ps(_mm512_shuffle_ps(low, high, 0x88), _mm512_shuffle_ps(low, high, 0xdd));
+}
+
+// Writes n_token results of rows [r, r + 4) or what of them there is.
+KLLM_INLINE void store_tile(const struct matrix *p, uint32_t r, uint32_t t,
+                            __m512 acc[TILE_TOKENS][TILE_ROWS], uint32_t n_token) {
+    float *y = p->y + (uint64_t)t * p->y_stride + r;
+    float results[TILE_TOKENS * TILE_ROWS];
+    if (n_token == 1) {
+        _mm_storeu_ps(results, tree_of_4(acc[0]));
+    } else {
+#pragma GCC unroll 8
+        for (uint32_t i = 0; i < (TILE_TOKENS - n_token) * TILE_ROWS; i++) { // unused, but defined
+            acc[n_token + i / TILE_ROWS][i % TILE_ROWS] = acc[0][i % TILE_ROWS];
+        }
+        _mm512_storeu_ps(results, trees_of_16(acc));
+    }
+    uint32_t n_row = min_u32(p->rows - r, TILE_ROWS);
+    for (uint32_t k = 0; k < n_token; k++, y += p->y_stride) {
+        if (n_row == TILE_ROWS) {
+            _mm_storeu_ps(y, _mm_loadu_ps(results + k * TILE_ROWS));
+        } else { // a masked store from a part of a register would not hold back its faults
+            for (uint32_t i = 0; i < n_row; i++) {
+                y[i] = results[k * TILE_ROWS + i];
+            }
+        }
+    }
+}
+
 // Rows [r, r + 4) times tokens [t, t + n_token); rows past the last repeat it.
 KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, uint32_t n_token,
                                uint32_t weight_bytes) {
@@ -59,7 +108,7 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < TILE_ROWS; i++) {
         w[i] = p->w + min_u32(r + i, p->rows - 1) * row_bytes;
-#pragma GCC unroll 5
+#pragma GCC unroll 4
         for (uint32_t k = 0; k < n_token; k++) {
             acc[k][i] = _mm512_setzero_ps();
         }
@@ -74,7 +123,7 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
                 _mm_prefetch((const char *)at + TILE_ROWS * row_bytes, _MM_HINT_T0);
             }
         }
-#pragma GCC unroll 5
+#pragma GCC unroll 4
         for (uint32_t k = 0; k < n_token; k++) {
             __m512 v = _mm512_loadu_ps(x + (uint64_t)k * p->cols + c);
 #pragma GCC unroll 4
@@ -89,18 +138,14 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
         for (uint32_t i = 0; i < TILE_ROWS; i++) {
             __m512 weights =
                 load_16_masked(w[i] + (uint64_t)n_whole * weight_bytes, valid, weight_bytes);
-#pragma GCC unroll 5
+#pragma GCC unroll 4
             for (uint32_t k = 0; k < n_token; k++) {
                 __m512 v = _mm512_maskz_loadu_ps(valid, x + (uint64_t)k * p->cols + n_whole);
                 acc[k][i] = _mm512_mask3_fmadd_ps(weights, v, acc[k][i], valid);
             }
         }
     }
-    __mmask8 written = (__mmask8)((1u << min_u32(p->rows - r, TILE_ROWS)) - 1);
-#pragma GCC unroll 5
-    for (uint32_t k = 0; k < n_token; k++) {
-        _mm_mask_storeu_ps(p->y + (uint64_t)(t + k) * p->y_stride + r, written, tree_of_4(acc[k]));
-    }
+    store_tile(p, r, t, acc, n_token);
 }
 
 KLLM_INLINE void multiply_float(float *y, const void *w, const void *x, uint32_t rows,
@@ -121,9 +166,6 @@ KLLM_INLINE void multiply_float(float *y, const void *w, const void *x, uint32_t
             break;
         case 3:
             multiply_tile(&p, r, t, 3, weight_bytes);
-            break;
-        case 4:
-            multiply_tile(&p, r, t, 4, weight_bytes);
             break;
         default:
             break;
