@@ -89,16 +89,15 @@ void kllm_attention_append(struct kllm_ctx *ctx, const struct kllm_image *m,
 
 void kllm_attention(struct kllm_ctx *ctx, const struct kllm_image *m,
                     const struct kllm_kernels *kernels, uint32_t layer, uint32_t token,
-                    uint32_t head_kv, void *work) {
+                    uint32_t head, uint32_t n_head, void *work) {
     const struct pass_token *t = (const struct pass_token *)region(ctx, KLLM_R_BATCH) + token;
     uint32_t n = m->head_dim;
     uint32_t n_ctx = ctx->config.n_ctx;
     uint32_t n_pos = t->pos + 1;
-    uint32_t n_group = m->n_head / m->n_head_kv;
+    uint32_t head_kv = head / (m->n_head / m->n_head_kv);
     uint32_t n_qkv = (m->n_head + 2 * m->n_head_kv) * n;
-    uint64_t first_head = (uint64_t)head_kv * n_group * n;
-    const float *q = (const float *)region(ctx, KLLM_R_QKV) + (uint64_t)token * n_qkv + first_head;
-    float *out = (float *)region(ctx, KLLM_R_ATTN) + (uint64_t)token * m->n_head * n + first_head;
+    const float *q = (const float *)region(ctx, KLLM_R_QKV) + (uint64_t)token * n_qkv + head * n;
+    float *out = (float *)region(ctx, KLLM_R_ATTN) + ((uint64_t)token * m->n_head + head) * n;
     float *scores = work;
     uint8_t *rows = (uint8_t *)work + scores_bytes(m, n_ctx);
     struct kv_shape kv = kllm_kv_shape(ctx->config.kv_dtype, n_ctx, n);
@@ -114,14 +113,14 @@ void kllm_attention(struct kllm_ctx *ctx, const struct kllm_image *m,
     } else if (ctx->config.kv_dtype == KLLM_Q8_0) {
         score = kernels->matmul_f32_q8_0_q8;
         mix = kernels->attn_mix_f32_q8_0;
-        for (uint32_t h = 0; h < n_group; h++) {
+        for (uint32_t h = 0; h < n_head; h++) {
             kernels->quantize_q8_f32(rows + h * q8_bytes(n), q + h * n, n);
         }
         queries = rows;
     }
-    score(scores, keys, queries, n_pos, n, n_group, n_ctx);
-    for (uint32_t h = 0; h < n_group; h++) {
+    score(scores, keys, queries, n_pos, n, n_head, n_ctx);
+    for (uint32_t h = 0; h < n_head; h++) {
         kernels->softmax_f32(scores + (uint64_t)h * n_ctx, n_pos, m->attn_scale);
     }
-    mix(out, scores, values, n_pos, n, n_group, n_ctx, n_ctx, rows);
+    mix(out, scores, values, n_pos, n, n_head, n_ctx, n_ctx, rows);
 }

@@ -12,8 +12,6 @@ struct kllm_ctx {
     uint32_t header_crc; // of the image it was opened with
     uint32_t cpu;        // kllm_cpu_bit mask in force
     uint32_t n_token;    // tokens of the pass in hand
-    uint32_t n_logits;   // of them, with logits
-    uint32_t distinct;   // 1 if no two tokens of the pass share a sequence
     struct kllm_config config;
     struct kllm_plan plan;
     struct team team;
@@ -60,10 +58,11 @@ void kllm_attention_append(struct kllm_ctx *ctx, const struct kllm_image *image,
                            const struct kllm_kernels *kernels, uint32_t layer, uint32_t token,
                            uint32_t head_kv, void *work);
 
-/// Computes attention of pass token `token` for the query heads of one KV head.
+/// Computes attention of pass token `token` for n_head query heads from `head` on, which share a
+/// KV head.
 void kllm_attention(struct kllm_ctx *ctx, const struct kllm_image *image,
                     const struct kllm_kernels *kernels, uint32_t layer, uint32_t token,
-                    uint32_t head_kv, void *work);
+                    uint32_t head, uint32_t n_head, void *work);
 
 /// Runs the pass in hand as thread `thread` of the team.
 void kllm_pass(struct kllm_ctx *ctx, const struct kllm_image *image, uint32_t thread);

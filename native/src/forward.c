@@ -246,6 +246,8 @@ static void multiply_residual(const struct pass *p, const struct kllm_tensor *w,
     kllm_team_barrier(p->ctx);
 }
 
+// Appending is shared out by KV head, attention by query head, which divides more evenly; heads
+// that share a KV head and fall to one thread go together.
 static void attention(const struct pass *p, uint32_t layer) {
     const struct kllm_image *m = p->m;
     uint64_t work_bytes = kllm_attention_work_bytes(m, p->ctx->config.n_ctx);
@@ -254,11 +256,13 @@ static void attention(const struct pass *p, uint32_t layer) {
     for (uint32_t i = own.begin; i < own.end; i++) {
         kllm_attention_append(p->ctx, m, &p->k, layer, i / m->n_head_kv, i % m->n_head_kv, work);
     }
-    if (p->ctx->distinct == 0) { // a token then attends to keys that another thread appended
-        kllm_team_barrier(p->ctx);
-    }
-    for (uint32_t i = own.begin; i < own.end; i++) {
-        kllm_attention(p->ctx, m, &p->k, layer, i / m->n_head_kv, i % m->n_head_kv, work);
+    kllm_team_barrier(p->ctx);
+    uint32_t n_group = m->n_head / m->n_head_kv;
+    own = share(p, p->n_token * m->n_head);
+    for (uint32_t i = own.begin; i < own.end;) {
+        uint32_t n_head = min_u32(n_group - i % n_group, own.end - i);
+        kllm_attention(p->ctx, m, &p->k, layer, i / m->n_head, i % m->n_head, n_head, work);
+        i += n_head;
     }
     kllm_team_barrier(p->ctx);
 }
@@ -416,7 +420,6 @@ static void fill_pass(struct kllm_ctx *ctx, const uint32_t *tokens, const uint32
     uint32_t *history = region(ctx, KLLM_R_HISTORY);
     struct pass_token *out = region(ctx, KLLM_R_BATCH);
     ctx->n_token = part.end - part.begin;
-    ctx->distinct = 1;
     for (uint32_t i = part.begin; i < part.end; i++, out++) {
         uint32_t slot = slots[i];
         *out = (struct pass_token){tokens[i], slot, n_held[slot]++, KLLM_NO_LOGITS};
@@ -425,9 +428,6 @@ static void fill_pass(struct kllm_ctx *ctx, const uint32_t *tokens, const uint32
             out->logits_row = i;
         } else if (logits == KLLM_LOGITS_LAST && is_last(slots, i, n_token)) {
             out->logits_row = slot;
-        }
-        if (!is_last(slots, i, part.end)) {
-            ctx->distinct = 0;
         }
     }
 }
