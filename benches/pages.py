@@ -58,6 +58,7 @@ def _boxes(axis, rows, places):
     axis.set_yticks(list(places), [f"{r.id}  {table.quantity(r.summary.median)}" for r in rows],
                     fontsize=7)  # fmt: skip
     axis.set_xscale("log")
+    axis.margins(y=0.01)
     axis.set_xlabel("time / median of the row")
     axis.grid(axis="x", alpha=0.3)
 
@@ -78,10 +79,10 @@ def _history(axis, rows, places, runs):
 
 
 STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:76em;padding:0 1em;
+body{font:14px/1.45 system-ui,sans-serif;margin:2em auto;max-width:96em;padding:0 1em;
 color:#1c2024;background:#fff}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.25em .6em;text-align:right;border-bottom:1px solid #e6e8eb;white-space:nowrap}
+th,td{padding:.25em .5em;text-align:right;border-bottom:1px solid #e6e8eb;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
 th{cursor:pointer;position:sticky;top:0;background:#fff}
 .pass{color:#177245}.MISS{color:#b3261e;font-weight:600}
@@ -158,9 +159,12 @@ def _html_row(line, history, clock):
 
 
 def _spark(row, history, clock):
-    """Returns an SVG: a histogram from min to the 99th percentile, medians of history as dots."""
+    """
+    Returns an SVG: a histogram from min to the 99th percentile or twice the median, and the
+    medians of history as dots.
+    """
     values = sorted(row.values)
-    lo, hi = values[0], stats.percentile(values, 99)
+    lo, hi = values[0], min(stats.percentile(values, 99), 2 * stats.median(values))
     n_bin = 30
     counts = [0] * n_bin
     for v in values:
