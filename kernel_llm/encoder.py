@@ -10,6 +10,14 @@ from kernel_llm.errors import KllmError
 _FIELDS = _abi.KLLM_VOCAB[1]
 
 
+def _bytes_of(text):
+    """Returns a str as UTF-8; bytes that a command line could not decode come back as they were."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeError:  # a lone surrogate that no byte stands behind
+        return text.encode("utf-8", "surrogatepass")
+
+
 class Encoder:
     """
     Text to token ids and back.
@@ -21,6 +29,8 @@ class Encoder:
         self._vocab = vocab
         self._work = bytearray(_abi.KLLM_ENCODE_WORK_BYTES)
         self._n_out = array("Q", [0])
+        self._work_address = native.pointer(self._work)
+        self._n_out_address = native.pointer(self._n_out)
 
     def special(self, name):
         """Returns the id of a special token, "bos", "eos", "eot" …, or -1."""
@@ -37,9 +47,9 @@ class Encoder:
         affix: put bos before and eos behind where the vocabulary asks for them.
         """
         if isinstance(text, str):
-            text = text.encode("utf-8", "surrogateescape") if text else b""
+            text = _bytes_of(text)
         flags = _abi.KLLM_ENCODE_SPECIAL * special + _abi.KLLM_ENCODE_AFFIX * affix
-        ids = array("I", bytes(4 * (len(text) + 8)))
+        ids = array("I", bytes(4 * (len(text) + 8)))  # an id is rarely shorter than a byte
         if self._encode_into(text, flags, ids) == _abi.KLLM_ERR_SPACE:
             ids = array("I", bytes(4 * self._n_out[0]))
             self._encode_into(text, flags, ids)
@@ -47,8 +57,8 @@ class Encoder:
 
     def _encode_into(self, text, flags, ids):
         return native.kllm_encode(
-            self._vocab, native.pointer(self._work), native.pointer(text), len(text), flags,
-            native.pointer(ids), len(ids), native.pointer(self._n_out))  # fmt: skip
+            self._vocab, self._work_address, native.pointer(text), len(text), flags,
+            native.pointer(ids), len(ids), self._n_out_address)  # fmt: skip
 
     def decode_bytes(self, ids, special=False, start=False):
         """
@@ -64,7 +74,7 @@ class Encoder:
         for _ in range(2):
             status = native.kllm_decode(
                 self._vocab, native.pointer(ids), len(ids), flags, native.pointer(text), len(text),
-                native.pointer(self._n_out))  # fmt: skip
+                self._n_out_address)  # fmt: skip
             if status == _abi.KLLM_ERR_SPACE:
                 text = bytearray(self._n_out[0])
         if status != 0:
