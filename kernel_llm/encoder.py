@@ -11,7 +11,7 @@ _FIELDS = _abi.KLLM_VOCAB[1]
 
 
 def _bytes_of(text):
-    """Returns a str as UTF-8; bytes that a command line could not decode come back as they were."""
+    """Returns a str as UTF-8; bytes a command line could not decode come back as they were."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeError:  # a lone surrogate that no byte stands behind
@@ -75,8 +75,9 @@ class Encoder:
             status = native.kllm_decode(
                 self._vocab, native.pointer(ids), len(ids), flags, native.pointer(text), len(text),
                 self._n_out_address)  # fmt: skip
-            if status == _abi.KLLM_ERR_SPACE:
-                text = bytearray(self._n_out[0])
+            if status != _abi.KLLM_ERR_SPACE:
+                break
+            text = bytearray(self._n_out[0])
         if status != 0:
             raise KllmError(status, "a token id is past the end of the vocabulary")
         return bytes(text[: self._n_out[0]])
