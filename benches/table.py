@@ -97,10 +97,10 @@ def notes(report, found):
     f, c = run.fingerprint, run.conditions
     judged = [line for line in found if line.verdict]
     missed = [line.key for line in judged if line.verdict == "MISS"]
+    board = f", {f['board']}" if f.get("board") else ""
     yield (
-        f"{f['cpu']} ({f['arch']}), {f['cores']} cores"
-        + (f", {f['board']}" if f["board"] else "")
-        + f", governor {f['governor'] or 'not told'}, timer step {f['timer_step_ns']} ns"
+        f"{f.get('cpu')} ({f.get('arch')}), {f.get('cores')} cores{board}, governor "
+        f"{f.get('governor') or 'not told'}, timer step {f.get('timer_step_ns')} ns"
     )
     if judged:
         yield (
