@@ -16,6 +16,14 @@
 
 #define KLLM_INLINE static inline __attribute__((always_inline))
 
+// Before a loop of a constant number of turns that must leave no loop behind: arrays indexed by it
+// then live in registers. clang takes the number gcc needs for the number of turns to unroll.
+#if defined(__clang__)
+#define KLLM_UNROLL _Pragma("unroll")
+#else
+#define KLLM_UNROLL _Pragma("GCC unroll 32")
+#endif
+
 // The only four functions of libc that the core may call; compilers emit calls to them anyway.
 void *memcpy(void *restrict out, const void *restrict in, size_t n_bytes);
 void *memmove(void *out, const void *in, size_t n_bytes);

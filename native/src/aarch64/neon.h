@@ -9,9 +9,6 @@
 #include "../layout.h"
 #include "../libm.h"
 
-// Before a loop of constant length over an array of vectors: unrolled, the array lives in registers.
-#define KLLM_UNROLL _Pragma("GCC unroll 16")
-
 // The 16 lanes of a canonical reduction: lane j stands in v[j / 4], element j % 4.
 struct lanes {
     float32x4_t v[4];

@@ -18,31 +18,31 @@ KLLM_INLINE void mix_tile(float *out, const float *p, const uint8_t *v, uint32_t
                           uint64_t row_bytes, uint32_t p_stride, uint32_t n_head,
                           uint32_t value_bytes) {
     __m256 acc[TILE_HEADS][TILE_VECTORS];
-#pragma GCC unroll 3
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < TILE_VECTORS; i++) {
             acc[h][i] = _mm256_setzero_ps();
         }
     }
     for (uint32_t t = 0; t < n_pos; t++, v += row_bytes) {
         __m256 weights[TILE_HEADS];
-#pragma GCC unroll 3
+        KLLM_UNROLL
         for (uint32_t h = 0; h < n_head; h++) {
             weights[h] = _mm256_broadcast_ss(p + (uint64_t)h * p_stride + t);
         }
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < TILE_VECTORS; i++) {
             __m256 values = load_8(v + i * 8 * value_bytes, value_bytes);
-#pragma GCC unroll 3
+            KLLM_UNROLL
             for (uint32_t h = 0; h < n_head; h++) {
                 acc[h][i] = _mm256_fmadd_ps(weights[h], values, acc[h][i]);
             }
         }
     }
-#pragma GCC unroll 3
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < TILE_VECTORS; i++) {
             _mm256_storeu_ps(out + (uint64_t)h * n + 8 * i, acc[h][i]);
         }

@@ -20,31 +20,31 @@ KLLM_INLINE void mix_tile(float *out, const float *p, const uint8_t *v, uint32_t
                           uint32_t p_stride, uint32_t n_head, uint32_t n_vector,
                           uint32_t value_bytes) {
     __m512 acc[TILE_HEADS][TILE_VECTORS];
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < n_vector; i++) {
             acc[h][i] = _mm512_setzero_ps();
         }
     }
     for (uint32_t t = 0; t < n_pos; t++, v += (uint64_t)n * value_bytes) {
         __m512 values[TILE_VECTORS];
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < n_vector; i++) {
             values[i] = load_16(v + i * 16 * value_bytes, value_bytes);
         }
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t h = 0; h < n_head; h++) {
             __m512 weight = _mm512_set1_ps(p[(uint64_t)h * p_stride + t]);
-#pragma GCC unroll 4
+            KLLM_UNROLL
             for (uint32_t i = 0; i < n_vector; i++) {
                 acc[h][i] = _mm512_fmadd_ps(weight, values[i], acc[h][i]);
             }
         }
     }
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < n_vector; i++) {
             _mm512_storeu_ps(out + (uint64_t)h * n + 16 * i, acc[h][i]);
         }

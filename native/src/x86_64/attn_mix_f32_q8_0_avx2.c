@@ -21,11 +21,11 @@ KLLM_INLINE void add_block(__m256 acc[][4], const uint8_t *quants, uint32_t n,
                            const struct weights *weights, uint32_t n_head) {
     __m256i s[TILE_HEADS][4];
     for (uint32_t j = 0; j < 8; j++, quants += 4 * n) {
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < 4; i++) {
             __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(quants + 32 * i));
             __m256i magnitude = _mm256_abs_epi8(v);
-#pragma GCC unroll 2
+            KLLM_UNROLL
             for (uint32_t h = 0; h < n_head; h++) {
                 __m256i w = _mm256_sign_epi8(_mm256_set1_epi32(weights[h].q[j]), v);
                 __m256i products = _mm256_maddubs_epi16(magnitude, w);
@@ -34,9 +34,9 @@ KLLM_INLINE void add_block(__m256 acc[][4], const uint8_t *quants, uint32_t n,
             }
         }
     }
-#pragma GCC unroll 2
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < 4; i++) {
             acc[h][i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s[h][i]), _mm256_set1_ps(weights[h].d),
                                         acc[h][i]);
@@ -48,9 +48,9 @@ KLLM_INLINE void add_block(__m256 acc[][4], const uint8_t *quants, uint32_t n,
 KLLM_INLINE void mix_tile(float *out, const float *p, struct values v, uint32_t p_stride,
                           uint32_t n_head) {
     __m256 acc[TILE_HEADS][4];
-#pragma GCC unroll 2
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < 4; i++) {
             acc[h][i] = _mm256_setzero_ps();
         }
@@ -64,9 +64,9 @@ KLLM_INLINE void mix_tile(float *out, const float *p, struct values v, uint32_t 
             add_block(acc, v.quants + (uint64_t)(t + b * KLLM_QK) * v.n, v.n, weights[b], n_head);
         }
     }
-#pragma GCC unroll 2
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < 4; i++) {
             _mm256_storeu_ps(out + (uint64_t)h * v.n + 8 * i, acc[h][i]);
         }

@@ -20,26 +20,26 @@ struct values {
 KLLM_INLINE void add_block(__m512 acc[][2], const uint8_t *quants, uint32_t n,
                            const struct weights *weights, uint32_t n_head) {
     __m512i s[TILE_HEADS][2];
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
         s[h][0] = s[h][1] = _mm512_set1_epi32(-128 * weights[h].sum);
     }
-#pragma GCC unroll 8
+    KLLM_UNROLL
     for (uint32_t j = 0; j < 8; j++) {
         __m512i v[2];
-#pragma GCC unroll 2
+        KLLM_UNROLL
         for (uint32_t i = 0; i < 2; i++) {
             v[i] = _mm512_loadu_si512(quants + (uint64_t)j * 4 * n + 64 * i);
             v[i] = _mm512_xor_si512(v[i], _mm512_set1_epi8(-128));
         }
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t h = 0; h < n_head; h++) {
             __m512i w = _mm512_set1_epi32(weights[h].q[j]);
             s[h][0] = _mm512_dpbusd_epi32(s[h][0], v[0], w);
             s[h][1] = _mm512_dpbusd_epi32(s[h][1], v[1], w);
         }
     }
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
         __m512 d = _mm512_set1_ps(weights[h].d);
         acc[h][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[h][0]), d, acc[h][0]);
@@ -51,7 +51,7 @@ KLLM_INLINE void add_block(__m512 acc[][2], const uint8_t *quants, uint32_t n,
 KLLM_INLINE void mix_tile(float *out, const float *p, struct values v, uint32_t p_stride,
                           uint32_t n_head) {
     __m512 acc[TILE_HEADS][2];
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
         acc[h][0] = acc[h][1] = _mm512_setzero_ps();
     }
@@ -64,7 +64,7 @@ KLLM_INLINE void mix_tile(float *out, const float *p, struct values v, uint32_t 
             add_block(acc, v.quants + (uint64_t)(t + b * KLLM_QK) * v.n, v.n, weights[b], n_head);
         }
     }
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
         _mm512_storeu_ps(out + (uint64_t)h * v.n, acc[h][0]);
         _mm512_storeu_ps(out + (uint64_t)h * v.n + 16, acc[h][1]);

@@ -55,25 +55,25 @@ KLLM_INLINE __m256i in_order(__m256i sum) {
 KLLM_INLINE void block_sums_q4(__m256i s[][2], const uint8_t *block, const uint8_t *q,
                                uint64_t row_bytes, uint32_t n_token, const char *ahead) {
     const __m256i low = _mm256_set1_epi8(15);
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t j = 0; j < 4; j++) {
         __m256i bytes[2] = {load_bytes(block + j * KLLM_CHUNK),
                             load_bytes(block + j * KLLM_CHUNK + 32)};
         if (ahead != NULL) {
             _mm_prefetch(ahead + j * KLLM_CHUNK, _MM_HINT_T0);
         }
-#pragma GCC unroll 2
+        KLLM_UNROLL
         for (uint32_t nibble = 0; nibble < 2; nibble++) {
             __m256i w[2];
-#pragma GCC unroll 2
+            KLLM_UNROLL
             for (uint32_t h = 0; h < 2; h++) {
                 w[h] = nibble == 0 ? bytes[h] : _mm256_srli_epi16(bytes[h], 4);
                 w[h] = _mm256_and_si256(w[h], low);
             }
-#pragma GCC unroll 4
+            KLLM_UNROLL
             for (uint32_t t = 0; t < n_token; t++) {
                 __m256i x = broadcast(q + t * row_bytes + (j + 4 * nibble) * 4);
-#pragma GCC unroll 2
+                KLLM_UNROLL
                 for (uint32_t h = 0; h < 2; h++) {
                     __m256i products = _mm256_maddubs_epi16(w[h], x);
                     s[t][h] =
@@ -82,9 +82,9 @@ KLLM_INLINE void block_sums_q4(__m256i s[][2], const uint8_t *block, const uint8
             }
         }
     }
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t t = 0; t < n_token; t++) {
-#pragma GCC unroll 2
+        KLLM_UNROLL
         for (uint32_t h = 0; h < 2; h++) {
             s[t][h] = _mm256_madd_epi16(s[t][h], _mm256_set1_epi16(1));
         }
@@ -95,7 +95,7 @@ KLLM_INLINE void block_sums_q4(__m256i s[][2], const uint8_t *block, const uint8
 // A 16-bit lane takes 2 products: 2 * 128 * 127 = 32512 < 2^15.
 KLLM_INLINE void block_sums_q8(__m256i s[][2], const uint8_t *block, const uint8_t *q,
                                uint64_t row_bytes, uint32_t n_token, const char *ahead) {
-#pragma GCC unroll 8
+    KLLM_UNROLL
     for (uint32_t j = 0; j < 8; j++) {
         __m256i w[2] = {load_bytes(block + j * KLLM_CHUNK),
                         load_bytes(block + j * KLLM_CHUNK + 32)};
@@ -103,10 +103,10 @@ KLLM_INLINE void block_sums_q8(__m256i s[][2], const uint8_t *block, const uint8
         if (ahead != NULL) {
             _mm_prefetch(ahead + j * KLLM_CHUNK, _MM_HINT_T0);
         }
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t t = 0; t < n_token; t++) {
             __m256i x = broadcast(q + t * row_bytes + j * 4);
-#pragma GCC unroll 2
+            KLLM_UNROLL
             for (uint32_t h = 0; h < 2; h++) {
                 __m256i products = _mm256_maddubs_epi16(magnitude[h], _mm256_sign_epi8(x, w[h]));
                 products = _mm256_madd_epi16(products, _mm256_set1_epi16(1));
@@ -122,7 +122,7 @@ KLLM_INLINE void add_block(__m256 acc[][2], __m256i s[][2], const uint8_t *scale
                            const uint8_t *d, uint64_t sum_off, uint64_t row_bytes,
                            uint32_t n_token, uint32_t h, struct weight_type type) {
     __m256 dw = load_scales(scales + h * 16);
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t t = 0; t < n_token; t++) {
         __m256 dx = _mm256_castsi256_ps(broadcast(d + t * row_bytes));
         __m256i sums = broadcast(d + t * row_bytes + sum_off);
@@ -161,11 +161,11 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     const uint8_t *group[STREAM_GROUPS];
     uint32_t n_block = p->cols / KLLM_QK;
     uint32_t last = (p->rows - 1) / KLLM_GROUP;
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t i = 0; i < n_group + n_token - 1; i++) {
         acc[i][0] = acc[i][1] = _mm256_setzero_ps();
     }
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
         group[g] = p->w + min_u32(g, last) * p->group_bytes;
     }
@@ -174,7 +174,7 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     for (uint32_t b = 0; b < n_block; b++) {
         const uint8_t *q = p->x + b * KLLM_QK;
         const uint8_t *d = p->x + p->cols + b * 4;
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t g = 0; g < n_group; g++) {
             __m256i s[TILE_TOKENS][2];
             const uint8_t *block = group[g] + (uint64_t)b * type.block_bytes;
@@ -193,7 +193,7 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
             add_block(acc + g, s, scales, d, p->cols / 8, p->row_bytes, n_token, 1, type);
         }
     }
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t i = 0; i < n_group + n_token - 1; i++) {
         uint32_t t = n_group == 1 ? i : 0;
         uint32_t first = (i - t) * KLLM_GROUP;

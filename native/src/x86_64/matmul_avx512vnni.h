@@ -62,10 +62,10 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     uint32_t n_block = p->cols / KLLM_QK;
     uint32_t last = (p->rows - 1) / KLLM_GROUP;
     uint64_t ahead = n_token == 1 ? n_group * p->group_bytes : 0;
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
         group[g] = p->w + min_u32(g, last) * p->group_bytes;
-#pragma GCC unroll 5
+        KLLM_UNROLL
         for (uint32_t t = 0; t < n_token; t++) {
             acc[t][g] = _mm512_setzero_ps();
         }
@@ -77,15 +77,15 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
         const uint8_t *d = p->x + p->cols + b * 4;
         const uint8_t *sum = d + p->cols / 8;
         __m512i s[TILE_TOKENS][STREAM_GROUPS];
-#pragma GCC unroll 20
+        KLLM_UNROLL
         for (uint32_t i = 0; i < n_token * n_group; i++) {
             s[i / n_group][i % n_group] = _mm512_setzero_si512();
         }
-#pragma GCC unroll 8
+        KLLM_UNROLL
         for (uint32_t i = 0; i < 8; i++) {
             uint32_t chunk = i / 2 + i % 2 * 4; // both nibbles of a byte follow each other
             __m512i w[STREAM_GROUPS];
-#pragma GCC unroll 4
+            KLLM_UNROLL
             for (uint32_t g = 0; g < n_group; g++) {
                 w[g] = load_weights(group[g] + quants_off, chunk, type);
                 if (n_token == 1 && i < type.block_bytes / KLLM_CHUNK) {
@@ -94,23 +94,23 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
                                  _MM_HINT_T0);
                 }
             }
-#pragma GCC unroll 5
+            KLLM_UNROLL
             for (uint32_t t = 0; t < n_token; t++) {
                 __m512i x4 = broadcast(q + t * p->row_bytes + chunk * 4);
-#pragma GCC unroll 4
+                KLLM_UNROLL
                 for (uint32_t g = 0; g < n_group; g++) {
                     s[t][g] = _mm512_dpbusd_epi32(s[t][g], w[g], x4);
                 }
             }
         }
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t g = 0; g < n_group; g++) {
             const uint8_t *scales = group[g] + scales_off;
             __m512 dw = load_scales(scales);
             if (n_token == 1) {
                 _mm_prefetch((const char *)scales + ahead, _MM_HINT_T0);
             }
-#pragma GCC unroll 5
+            KLLM_UNROLL
             for (uint32_t t = 0; t < n_token; t++) {
                 __m512i sums = broadcast(sum + t * p->row_bytes);
                 __m512 dx = _mm512_castsi512_ps(broadcast(d + t * p->row_bytes));
@@ -128,12 +128,12 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
             }
         }
     }
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
         uint32_t first = g * KLLM_GROUP;
         uint32_t n_row = first < p->rows ? min_u32(p->rows - first, KLLM_GROUP) : 0;
         __mmask16 written = (__mmask16)((1u << n_row) - 1);
-#pragma GCC unroll 5
+        KLLM_UNROLL
         for (uint32_t t = 0; t < n_token; t++) {
             _mm512_mask_storeu_ps(p->y + (uint64_t)t * p->y_stride + first, written, acc[t][g]);
         }

@@ -60,20 +60,20 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
     uint64_t row_bytes = (uint64_t)p->cols * weight_bytes;
     const float *x = p->x + (uint64_t)t * p->cols;
     uint32_t n_whole = p->cols & ~15u;
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t i = 0; i < n_row; i++) {
         w[i] = p->w + min_u32(r + i, p->rows - 1) * row_bytes;
-#pragma GCC unroll 3
+        KLLM_UNROLL
         for (uint32_t k = 0; k < n_token; k++) {
             acc[k][i] = zero_lanes();
         }
     }
     for (uint32_t c = 0; c < n_whole; c += 16) {
-#pragma GCC unroll 2
+        KLLM_UNROLL
         for (uint32_t half = 0; half < 2; half++) {
             uint32_t at = c + 8 * half;
             __m256 weights[STREAM_ROWS];
-#pragma GCC unroll 4
+            KLLM_UNROLL
             for (uint32_t i = 0; i < n_row; i++) {
                 weights[i] = load_8(w[i] + (uint64_t)at * weight_bytes, weight_bytes);
                 if (n_token == 1 && (weight_bytes == 4 || half == 0)) {
@@ -82,21 +82,24 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
                                  _MM_HINT_T0);
                 }
             }
-#pragma GCC unroll 3
+            KLLM_UNROLL
             for (uint32_t k = 0; k < n_token; k++) {
                 __m256 v = _mm256_loadu_ps(x + (uint64_t)k * p->cols + at);
-#pragma GCC unroll 4
+                KLLM_UNROLL
                 for (uint32_t i = 0; i < n_row; i++) {
-                    __m256 *lanes = half == 0 ? &acc[k][i].low : &acc[k][i].high;
-                    *lanes = _mm256_fmadd_ps(weights[i], v, *lanes);
+                    if (half == 0) {
+                        acc[k][i].low = _mm256_fmadd_ps(weights[i], v, acc[k][i].low);
+                    } else {
+                        acc[k][i].high = _mm256_fmadd_ps(weights[i], v, acc[k][i].high);
+                    }
                 }
             }
         }
     }
-#pragma GCC unroll 3
+    KLLM_UNROLL
     for (uint32_t k = 0; k < n_token; k++) {
         float *y = p->y + (uint64_t)(t + k) * p->y_stride + r;
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < n_row; i += 2) {
             if (n_whole < p->cols) {
                 const float *v = x + (uint64_t)k * p->cols;

@@ -39,7 +39,7 @@ KLLM_INLINE __m128 tree_to_4(__m512 lanes) {
 // Trees of four rows.
 KLLM_INLINE __m128 tree_of_4(const __m512 l[4]) {
     __m128 a[4];
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t i = 0; i < 4; i++) {
         a[i] = tree_to_4(l[i]);
     }
@@ -60,7 +60,7 @@ KLLM_INLINE __m512 trees_to_4(__m512 t0, __m512 t1, __m512 t2, __m512 t3) {
 // Trees of four rows and four tokens: quad t holds the rows of token t.
 KLLM_INLINE __m512 trees_of_16(__m512 acc[TILE_TOKENS][TILE_ROWS]) {
     __m512 a[TILE_ROWS];
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t i = 0; i < TILE_ROWS; i++) {
         a[i] = trees_to_4(acc[0][i], acc[1][i], acc[2][i], acc[3][i]);
     }
@@ -79,7 +79,7 @@ KLLM_INLINE void store_tile(const struct matrix *p, uint32_t r, uint32_t t,
     if (n_token == 1) {
         _mm_storeu_ps(results, tree_of_4(acc[0]));
     } else {
-#pragma GCC unroll 8
+        KLLM_UNROLL
         for (uint32_t i = 0; i < (TILE_TOKENS - n_token) * TILE_ROWS; i++) { // unused, but defined
             acc[n_token + i / TILE_ROWS][i % TILE_ROWS] = acc[0][i % TILE_ROWS];
         }
@@ -105,17 +105,17 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
     uint64_t row_bytes = (uint64_t)p->cols * weight_bytes;
     const float *x = p->x + (uint64_t)t * p->cols;
     uint32_t n_whole = p->cols & ~15u;
-#pragma GCC unroll 4
+    KLLM_UNROLL
     for (uint32_t i = 0; i < TILE_ROWS; i++) {
         w[i] = p->w + min_u32(r + i, p->rows - 1) * row_bytes;
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t k = 0; k < n_token; k++) {
             acc[k][i] = _mm512_setzero_ps();
         }
     }
     for (uint32_t c = 0; c < n_whole; c += 16) {
         __m512 weights[TILE_ROWS];
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < TILE_ROWS; i++) {
             const uint8_t *at = w[i] + (uint64_t)c * weight_bytes;
             weights[i] = load_16(at, weight_bytes);
@@ -123,10 +123,10 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
                 _mm_prefetch((const char *)at + TILE_ROWS * row_bytes, _MM_HINT_T0);
             }
         }
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t k = 0; k < n_token; k++) {
             __m512 v = _mm512_loadu_ps(x + (uint64_t)k * p->cols + c);
-#pragma GCC unroll 4
+            KLLM_UNROLL
             for (uint32_t i = 0; i < TILE_ROWS; i++) {
                 acc[k][i] = _mm512_fmadd_ps(weights[i], v, acc[k][i]);
             }
@@ -134,11 +134,11 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
     }
     if (n_whole < p->cols) { // lanes without an element keep their bits
         __mmask16 valid = (__mmask16)((1u << (p->cols - n_whole)) - 1);
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t i = 0; i < TILE_ROWS; i++) {
             __m512 weights =
                 load_16_masked(w[i] + (uint64_t)n_whole * weight_bytes, valid, weight_bytes);
-#pragma GCC unroll 4
+            KLLM_UNROLL
             for (uint32_t k = 0; k < n_token; k++) {
                 __m512 v = _mm512_maskz_loadu_ps(valid, x + (uint64_t)k * p->cols + n_whole);
                 acc[k][i] = _mm512_mask3_fmadd_ps(weights, v, acc[k][i], valid);

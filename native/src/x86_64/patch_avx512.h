@@ -57,7 +57,7 @@ KLLM_INLINE void patch_group(float *y, uint32_t y_stride, uint32_t n_row, const 
     __mmask16 valid = (__mmask16)((1u << n_row) - 1);
     for (uint32_t t = 0; t < n_token; t++, y += y_stride) {
         __m512 acc = _mm512_maskz_loadu_ps(valid, y);
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t k = 0; k < KLLM_N_OUTLIER; k++) {
             const struct place *place = &places[t][k];
             __m512 q = load_quants(group, place, block_bytes, scale_bytes);

@@ -19,7 +19,7 @@ static __m512 largest_of_lanes(const float *x, uint32_t n) {
                      _mm512_setzero_ps()};
     uint32_t i = 0;
     for (; i + 64 <= n; i += 64) {
-#pragma GCC unroll 4
+        KLLM_UNROLL
         for (uint32_t j = 0; j < 4; j++) {
             max[j] = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i + 16 * j)), max[j]);
         }
