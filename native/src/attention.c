@@ -4,6 +4,18 @@
 #include "f16.h"
 #include "layout.h"
 
+struct kv_shape kllm_kv_shape(uint32_t dtype, uint32_t n_ctx, uint32_t head_dim) {
+    if (dtype == KLLM_Q8_0) {
+        uint64_t scales = (uint64_t)n_ctx * (head_dim / KLLM_QK) * 2;
+        return (struct kv_shape){
+            kllm_tensor_bytes(KLLM_Q8_0, n_ctx, head_dim),
+            align_up(v_q8_scale_off(n_ctx, head_dim) + scales, KLLM_ALIGN),
+        };
+    }
+    uint64_t n_bytes = (uint64_t)n_ctx * head_dim * (dtype == KLLM_F16 ? 2 : 4);
+    return (struct kv_shape){n_bytes, n_bytes};
+}
+
 // Work space of a thread: the scores of the query heads that share a KV head, then rows of
 // quantised activations.
 static uint64_t scores_bytes(const struct kllm_image *m, uint32_t n_ctx) {

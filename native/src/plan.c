@@ -5,18 +5,6 @@
 
 _Static_assert(KLLM_R_COUNT == 16, "kllm_plan_need fills every region");
 
-struct kv_shape kllm_kv_shape(uint32_t dtype, uint32_t n_ctx, uint32_t head_dim) {
-    if (dtype == KLLM_Q8_0) {
-        uint64_t scales = (uint64_t)n_ctx * (head_dim / KLLM_QK) * 2;
-        return (struct kv_shape){
-            kllm_tensor_bytes(KLLM_Q8_0, n_ctx, head_dim),
-            align_up(v_q8_scale_off(n_ctx, head_dim) + scales, KLLM_ALIGN),
-        };
-    }
-    uint64_t n_bytes = (uint64_t)n_ctx * head_dim * (dtype == KLLM_F16 ? 2 : 4);
-    return (struct kv_shape){n_bytes, n_bytes};
-}
-
 // Bytes of each region. Factors are bounded by check_config and the image check: n_slot * n_layer *
 // n_head_kv * block stays below 2^8 * 2^9 * 2^10 * 2^31 = 2^58, every other product below that.
 static void region_bytes(uint64_t n_bytes[KLLM_R_COUNT], const struct kllm_image *m,

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inputs of matrices, made ready once for all their rows, and the product.
+#include "layout.h"
+#include "pass.h"
+
+enum { PART_BYTES = 128 * 1024 }; // weights that are multiplied before the outliers are
+
+static void norm(const struct pass *p, float *y, const float *x, const struct kllm_tensor *w,
+                 const struct kllm_tensor *b) {
+    if (p->m->arch == KLLM_ARCH_GPT2) {
+        p->k.layernorm_f32(y, x, f32_of(p, w), f32_of(p, b), p->m->n_embd, p->m->norm_eps);
+    } else {
+        p->k.rmsnorm_f32(y, x, f32_of(p, w), p->m->n_embd, p->m->norm_eps);
+    }
+}
+
+// One token is cheaper prepared by every thread for itself than waited for: then rows are private.
+static uint32_t first_private_row(const struct pass *p, uint32_t n_token) {
+    return n_token == 1 ? p->thread : 0;
+}
+
+static struct span prepare_share(const struct pass *p, uint32_t n_token) {
+    return n_token == 1 ? (struct span){0, 1} : share(p, n_token);
+}
+
+static void prepare_done(const struct pass *p, uint32_t n_token) {
+    if (n_token > 1) {
+        kllm_team_barrier(p->ctx);
+    }
+}
+
+static uint8_t *act_row(const struct pass *p, uint32_t row, uint32_t cols) {
+    return (uint8_t *)region(p->ctx, KLLM_R_ACT) + row * q8_bytes(cols);
+}
+
+static struct outlier *outlier_row(const struct pass *p, uint32_t row) {
+    return (struct outlier *)region(p->ctx, KLLM_R_OUTLIER) + (uint64_t)row * KLLM_N_OUTLIER;
+}
+
+// Quantises a row of x without its outliers; x is whole again afterwards.
+static void quantize_row(const struct pass *p, float *x, uint32_t cols, uint32_t row) {
+    struct outlier *outliers = outlier_row(p, row);
+    p->k.pick_f32(outliers, x, cols);
+    p->k.quantize_q8_f32(act_row(p, row, cols), x, cols);
+    for (uint32_t i = KLLM_N_OUTLIER; i-- > 0;) { // backwards: an empty one may name a taken place
+        if (outliers[i].x != 0.0f) {
+            x[outliers[i].col] = outliers[i].x;
+        }
+    }
+}
+
+static struct inputs inputs_of(const struct pass *p, const float *x, uint32_t cols,
+                               uint32_t n_token) {
+    uint32_t first = first_private_row(p, n_token);
+    return (struct inputs){x, act_row(p, first, cols), outlier_row(p, first), n_token};
+}
+
+// Rows of floats have to lie end to end for the f32 and f16 kernels.
+static void close_gaps(const struct pass *p, float *x, uint32_t n, uint32_t stride,
+                       uint32_t n_token) {
+    if (n_token > 1 && stride != n) {
+        for (uint32_t t = 1; t < n_token && p->thread == 0; t++) {
+            memmove(x + (uint64_t)t * n, x + (uint64_t)t * stride, n * sizeof *x);
+        }
+        kllm_team_barrier(p->ctx);
+    }
+}
+
+// One row is shared by all threads, and each has to take outliers out of it: so each works on a
+// copy of its own.
+struct inputs kllm_inputs(const struct pass *p, float *x, uint32_t stride, uint32_t cols,
+                          uint32_t n_token, enum use use) {
+    if (use == AS_FLOATS) {
+        close_gaps(p, x, cols, stride, n_token);
+        return (struct inputs){x, NULL, NULL, n_token};
+    }
+    uint32_t first = first_private_row(p, n_token);
+    struct span own = prepare_share(p, n_token);
+    if (n_token == 1 && p->n_thread > 1) {
+        float *copy = (float *)region(p->ctx, KLLM_R_COPY) + (uint64_t)p->thread * widest(p->m);
+        x = memcpy(copy, x, cols * sizeof *x);
+    }
+    for (uint32_t t = own.begin; t < own.end; t++) {
+        quantize_row(p, x + (uint64_t)t * stride, cols, first + t);
+    }
+    prepare_done(p, n_token);
+    return inputs_of(p, x, cols, n_token);
+}
+
+struct inputs kllm_norm_inputs(const struct pass *p, const float *x, uint32_t n_token,
+                               const struct kllm_tensor *w, const struct kllm_tensor *b,
+                               enum use use) {
+    uint32_t n = p->m->n_embd;
+    uint32_t first = first_private_row(p, n_token);
+    float *y = (float *)region(p->ctx, KLLM_R_NORM) + (uint64_t)first * n;
+    struct span own = prepare_share(p, n_token);
+    for (uint32_t t = own.begin; t < own.end; t++) {
+        norm(p, y + (uint64_t)t * n, x + (uint64_t)t * n, w, b);
+        if (use == QUANTIZED) {
+            quantize_row(p, y + (uint64_t)t * n, n, first + t);
+        }
+    }
+    prepare_done(p, n_token);
+    return inputs_of(p, y, n, n_token);
+}
+
+// The kernels of a weight type.
+struct multiplier {
+    kllm_matmul_fn *matmul;
+    kllm_patch_fn *patch; // NULL for f32 and f16, whose inputs are floats
+};
+
+static struct multiplier multiplier_of(const struct pass *p, uint32_t dtype) {
+    switch (dtype) {
+    case KLLM_F32:
+        return (struct multiplier){p->k.matmul_f32, NULL};
+    case KLLM_F16:
+        return (struct multiplier){p->k.matmul_f32_f16, NULL};
+    case KLLM_Q4_0:
+        return (struct multiplier){p->k.matmul_f32_q4_0_q8, p->k.patch_f32_q4_0};
+    case KLLM_Q4_1:
+        return (struct multiplier){p->k.matmul_f32_q4_1_q8, p->k.patch_f32_q4_1};
+    default:
+        return (struct multiplier){p->k.matmul_f32_q8_0_q8, p->k.patch_f32_q8_0};
+    }
+}
+
+// Rows [begin, end) of a matrix times the inputs, plus the bias, begin a multiple of KLLM_GROUP.
+// In parts that stay in the second cache, so that the outliers find the weights there.
+void kllm_multiply(const struct pass *p, float *y, uint32_t y_stride, const struct kllm_tensor *w,
+                   const struct kllm_tensor *bias, struct inputs in, struct span rows) {
+    struct multiplier k = multiplier_of(p, w->dtype);
+    uint64_t group_bytes = kllm_tensor_bytes(w->dtype, KLLM_GROUP, w->cols);
+    uint32_t step = (uint32_t)(1 + PART_BYTES / group_bytes) * KLLM_GROUP;
+    const uint8_t *data = tensor_data(p->m, w);
+    const float *b = bias == NULL ? NULL : f32_of(p, bias);
+    for (uint32_t r = rows.begin; r < rows.end; r += step) {
+        uint32_t n_row = min_u32(step, rows.end - r);
+        const uint8_t *part = data + r / KLLM_GROUP * group_bytes;
+        k.matmul(y + r, part, k.patch == NULL ? (const void *)in.x : in.act, n_row, w->cols,
+                 in.n_token, y_stride);
+        if (k.patch != NULL) {
+            k.patch(y + r, part, in.outliers, n_row, w->cols, in.n_token, y_stride);
+        }
+        for (uint32_t t = 0; t < in.n_token && b != NULL; t++) {
+            add(y + (uint64_t)t * y_stride + r, b + r, n_row);
+        }
+    }
+}
