@@ -2,6 +2,7 @@
 """Whole models: a token, a prompt, and the parts of a layer."""
 
 import os
+from itertools import cycle
 
 import numpy as np
 
@@ -196,15 +197,12 @@ def _part_runner(dtype, part, idx):
 
 
 def _in_turn(layers):
-    """Returns run(loops): the loops shared out among the layers, each repeating within C."""
+    """Returns run(loops): one layer after the other from call to call, each repeating within C."""
+    turn = cycle(layers)
 
     def run(loops):
-        share, rest = divmod(loops, len(layers))
-        for i, calls in enumerate(layers):
-            n = share + (i < rest)
-            if n:
-                for call in calls:
-                    call(n)
+        for call in next(turn):
+            call(loops)
 
     return run
 

@@ -11,7 +11,8 @@ import numpy as np
 from benches.declare import Bench
 from benches.kernels import floats, runner, variants, zeros
 
-SIZES = {"16K": 16 << 10, "256K": 256 << 10, "2M": 2 << 20, "64M": 64 << 20}
+SIZES = {"16K": 16 << 10, "256K": 256 << 10, "2M": 2 << 20, "16M": 16 << 20, "64M": 64 << 20}
+COLS = 256  # of the matrix that is read
 CONTROL = "control/sha256"
 
 
@@ -19,11 +20,13 @@ def declare(selection):
     out = []
     for i, (name, n_bytes) in enumerate(SIZES.items()):
         n = n_bytes // 8
-        weight = 4 if n_bytes > 1 << 24 else 1
+        weight = 2 if n_bytes > 1 << 23 else 1
 
         def read(n=n):
-            idx = variants()["dot_f32"][-1][1]
-            return runner(idx, zeros(64), floats(n), floats(n, 2), dims=(n,))
+            idx = variants()["matmul_f32"][-1][1]
+            rows = 2 * n // COLS
+            return runner(idx, zeros(4 * rows), floats(2 * n), floats(COLS, 2),
+                          dims=(rows, COLS, 1, rows))  # fmt: skip
 
         def copy(n=n):
             a, b = floats(n), zeros(4 * n).view(np.float32)
@@ -37,14 +40,14 @@ def declare(selection):
         fields = {"level": "", "weight": weight, "work": {"byte": n_bytes, "foot": n_bytes}}
         out.append(
             Bench(f"stream/read/{name}", read, order=80 + i, **fields,
-                  explain=f"Reads {name} with the best dot kernel, again and again.")
+                  explain=f"Reads {name} as weights of the best f32 matrix kernel.")
         )  # fmt: skip
         out.append(
-            Bench(f"stream/copy/{name}", copy, order=85 + i, **fields,
+            Bench(f"stream/copy/{name}", copy, order=86 + i, **fields,
                   explain=f"Copies within {name} as NumPy does; bytes read and written.")
         )  # fmt: skip
     out.append(
-        Bench(CONTROL, _control, order=90, level="",
+        Bench(CONTROL, _control, order=95, level="",
               explain="SHA-256 of 4 KB by Python's own library. None of our code: where it is "
               "slower than in the baseline, the machine is.")
     )  # fmt: skip

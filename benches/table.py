@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of a run: one line for each row, 100 columns, targets judged."""
 
+import textwrap
 from dataclasses import dataclass
 
 from benches import stats
@@ -63,7 +64,7 @@ def _bandwidths(run):
     for row in run.rows:
         if row.key.startswith("stream/") and row.samples:
             n_bytes = SIZES.get(row.key.rsplit("/", 1)[1])
-            rate = stats.throughput(row.summary.median, row.work["byte"])
+            rate = stats.throughput(row.summary.min, row.work["byte"])
             if n_bytes and rate:
                 out[n_bytes] = max(out.get(n_bytes, 0), rate)
     return out
@@ -88,7 +89,9 @@ def render(report):
         style = {"MISS": "bad", "pass": "good"}.get(line.verdict, "")
         yield _cells(_texts(line)), style
     yield "", ""
-    yield from ((text[:WIDTH], "") for text in notes(report, found))
+    for text in notes(report, found):
+        for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False):
+            yield line, ""
 
 
 def notes(report, found):
