@@ -9,12 +9,12 @@ from kernel_llm import chat as turns
 from kernel_llm import image as images
 from kernel_llm.errors import KllmError
 from kernel_llm.model import Model, Sampler
+from kernel_llm.progress import show_progress
+from kernel_llm.pull import resolve
 
 
 def _model_path(args):
     """Returns the path of the model an argument names, the built-in one if there is none."""
-    from kernel_llm.pull import resolve
-
     if args.model is None:
         from kernel_llm.builtin import builtin_path
 
@@ -23,7 +23,7 @@ def _model_path(args):
 
 
 def _open(args, **options):
-    image = opening.open_image(_model_path(args), opening.show_progress)
+    image = opening.open_image(_model_path(args), show_progress)
     return Model(image, n_ctx=args.ctx, threads=args.threads, kv=args.kv, n_batch=args.batch,
                  **options)  # fmt: skip
 
@@ -83,10 +83,8 @@ def inspect(args):
 
 def plan(args):
     """Prints every region of the arena a model needs; loads no weights."""
-    from kernel_llm.opening import plan_of
-
     path = _model_path(args)
-    plan, n_image = plan_of(path, args.ctx, args.batch, args.seqs, args.threads, args.kv)
+    plan, n_image = opening.plan_of(path, args.ctx, args.batch, args.seqs, args.threads, args.kv)
     rows = list(plan.rows())
     if args.json:
         _print_json({
@@ -112,7 +110,7 @@ def pack(args):
     if images.is_image(path):
         raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, f"{path} is an image already")
     output = Path(args.output or path.with_suffix(".kllm").name)
-    pack(path, output, opening.show_progress, args.pre)
+    pack(path, output, show_progress, args.pre)
     print(output)
 
 
@@ -120,7 +118,7 @@ def quantize(args):
     """Writes a GGUF file with another weight type."""
     from kernel_llm.quantize import quantize
 
-    with opening.show_progress("quantizing") as progress:
+    with show_progress("quantizing") as progress:
         quantize(_model_path(args), args.output, args.type, progress)
     print(args.output)
 
@@ -189,7 +187,7 @@ def chat(args):
 def tokenize(args):
     """Prints the token ids of a text."""
     text = _read_text(args)
-    image = opening.open_image(_model_path(args), opening.show_progress)
+    image = opening.open_image(_model_path(args), show_progress)
     encoder = opening.encoder_of(image)
     ids = encoder.encode(text, special=args.special)
     if args.json:

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 from arena.plan import Plan, config_bytes
@@ -14,21 +12,8 @@ from kernel_llm.encoder import Encoder
 from kernel_llm.files import cache_dir
 from kernel_llm.image import Image, is_image
 from kernel_llm.model import N_CTX_DEFAULT, Model
-
-
-@contextmanager
-def show_progress(title):
-    """Gives a function(done, total) that draws a bar on standard error, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+from kernel_llm.progress import show_progress
+from kernel_llm.pull import resolve
 
 
 def packed_path(path):
@@ -62,8 +47,6 @@ def open_image(path, progress=show_progress):
 
 def open_model(path, progress=show_progress, **options):
     """Opens a model by path or pulled name; options are those of Model."""
-    from kernel_llm.pull import resolve
-
     return Model(open_image(resolve(path), progress), **options)
 
 

@@ -160,7 +160,7 @@ def pack(path, output, progress, pre=None):
     Packs a GGUF file into an image.
 
     path: the GGUF file. output: the image; replaced in one step when it is whole and checked.
-    progress: show_progress of opening.py. pre: name of a pre-tokenizer, instead of the file's.
+    progress: show_progress of progress.py. pre: name of a pre-tokenizer, instead of the file's.
 
     Raises KllmError saying what is wrong with the file and where, or OSError (a full disk, no
     permission); whatever was at output before is then still there.

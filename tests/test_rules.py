@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "native"))
@@ -26,8 +27,9 @@ SHARED_IMPORTS = {"sys", "struct", "array", "io", "os", "time", "micropython", "
 # CPython only: they pack, fetch, draw or talk to people.
 CPYTHON_ONLY = {
     "__main__.py", "_native_cffi.py", "builtin.py", "commands.py", "conversation.py", "files.py",
-    "layout.py", "opening.py", "pack.py", "pack_tables.py", "pack_vocab.py", "pack_words.py", "pull.py",
-    "quantize.py", "reference.py", "train.py", "weights.py", "unicode_data.py",
+    "layout.py", "opening.py", "pack.py", "pack_tables.py", "pack_vocab.py", "pack_words.py",
+    "pre_names.py", "progress.py", "pull.py", "quantize.py", "reference.py", "train.py",
+    "weights.py", "unicode_data.py",
 }  # fmt: skip
 TEXT_FILES = ("*.py", "*.c", "*.h", "*.S", "*.md", "*.toml", "*.sh", "*.def", "*.ld", "*.json")
 
