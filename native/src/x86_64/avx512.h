@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the AVX-512 kernels of floats share: tails, the 16 lanes of sums, exp.
+#ifndef KLLM_AVX512_H
+#define KLLM_AVX512_H
+
+#include <immintrin.h>
+
+#include "../kernels.h"
+#include "../libm.h"
+
+/// Mask of the first n of 16 lanes; all of them for more.
+KLLM_INLINE __mmask16 first_lanes(uint32_t n) {
+    return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
+}
+
+/// The largest of 16 lanes, none of which is NaN.
+KLLM_INLINE float max_lanes(__m512 v) {
+    __m256 a = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_max_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
+}
+
+/// Adds 16 lanes as tree_f32 does.
+KLLM_INLINE float tree_lanes(__m512 v) {
+    __m256 a = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+
+/// exp_f32 of 16 values.
+KLLM_INLINE __m512 exp_lanes(__m512 x) {
+    x = _mm512_max_ps(x, _mm512_set1_ps(KLLM_EXP_MIN)); // the second operand if x is NaN
+    x = _mm512_min_ps(x, _mm512_set1_ps(KLLM_EXP_MAX));
+    __m512 t = _mm512_fmadd_ps(x, _mm512_set1_ps(KLLM_LOG2E), _mm512_set1_ps(KLLM_ROUND));
+    __m512 k = _mm512_sub_ps(t, _mm512_set1_ps(KLLM_ROUND));
+    __m512 r = _mm512_fmadd_ps(k, _mm512_set1_ps(-KLLM_LN2_LO),
+                               _mm512_fmadd_ps(k, _mm512_set1_ps(-KLLM_LN2_HI), x));
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(KLLM_EXP_C7), r, _mm512_set1_ps(KLLM_EXP_C6));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(KLLM_EXP_C5));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(KLLM_EXP_C4));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(KLLM_EXP_C3));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(KLLM_EXP_C2));
+    p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, r);
+    __m512i scale_bits = _mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t), 23),
+                                          _mm512_set1_epi32(0x3f800000));
+    __m512 scale = _mm512_castsi512_ps(scale_bits);
+    return _mm512_fmadd_ps(p, scale, scale);
+}
+
+#endif
