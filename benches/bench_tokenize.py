@@ -25,7 +25,7 @@ TEXT = (
     "knocking people's hats off - then, I account it high time to get to sea as soon as I can.\n\n"
 )
 N_CHAR = 100
-N_REPEAT = 64  # copies of TEXT in the buffer: about 100 kB
+N_REPEAT = 72  # copies of TEXT in the buffer: about 100 kB
 
 
 def declare(selection):

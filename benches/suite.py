@@ -22,7 +22,7 @@ from benches.result import ResultError, load, record, save
 from benches.run import QUICK, Options
 
 LAST = Path(__file__).resolve().parent.parent / "build" / "bench" / "last.json"
-SECONDS = 45.0
+SECONDS = 40.0
 
 
 def parser():
