@@ -138,10 +138,10 @@ def gate(runs, current, measure_again, threshold=THRESHOLD, judged=None):
         return Gate(INCONCLUSIVE, "inconclusive: the CPU was throttled; let it cool down")
     base, fields = baseline_of(runs, current)
     if base is None:
-        what = ", ".join(fields) or "the file holds no run"
+        what = f"{', '.join(fields)} differ" if fields else "the file holds no run"
         return Gate(
             NOT_COMPARABLE,
-            f"not comparable: no baseline of this machine ({what} differ); "
+            f"not comparable: no baseline of this machine ({what}); "
             "record one with --record, or use --against REF",
         )
     verdicts = compare(base, current, threshold)
@@ -210,6 +210,9 @@ def _outcome(base, current, verdicts, judged, threshold):
 
 def lines(verdicts):
     """Yields the comparison as text, at most 100 columns."""
+    verdicts = list(verdicts)
+    if not verdicts:
+        return
     heads = ("benchmark", "min", "median", "ratio, 95 % interval", "p")
     yield "{:40} {:>6} {:>7} {:>22} {:>8}  verdict".format(*heads)
     for v in verdicts:
