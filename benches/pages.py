@@ -2,7 +2,6 @@
 """What people look at: a plot of distributions and history, and one page that holds everything."""
 
 import html as markup
-from dataclasses import asdict
 
 from benches import stats, table
 from benches.result import ResultError, dump, write_text
@@ -112,7 +111,7 @@ def html(path, report, history=()):
     lines = [_html_row(line, history, run.clock) for line in table.lines(run)]
     facts = {k: v for k, v in run.fingerprint.items() if v is not None}
     notes = [markup.escape(text) for text in table.notes(report, table.lines(run))]
-    raw = dump({"runs": [asdict(run)]}).replace("<", "\\u003c")
+    raw = dump([run]).replace("<", "\\u003c")
     text = (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width'><link rel=icon href='data:,'>"

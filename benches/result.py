@@ -170,19 +170,18 @@ def load(path):
 
 def save(path, runs):
     """Writes runs to a file: whole or not at all. Raises ResultError."""
-    data = {"format": FORMAT, "version": VERSION, "runs": [asdict(run) for run in runs]}
-    write_text(path, dump(data))
+    write_text(path, dump(runs))
 
 
-def dump(data):
-    """Returns JSON that changes by few lines when few rows change: lists of numbers in one."""
+def dump(runs):
+    """Returns runs as JSON, a row in a line, so that a changed row changes one line."""
     parts = ['{"format": %s, "version": %d, "runs": [' % (json.dumps(FORMAT), VERSION)]
-    for i, run in enumerate(data["runs"]):
-        head = {k: v for k, v in run.items() if k != "rows"}
+    for i, run in enumerate(runs):
+        head = {k: v for k, v in vars(run).items() if k != "rows"}
         parts.append(
             ("," if i else "") + "\n" + json.dumps(head, sort_keys=True)[:-1] + ', "rows": ['
         )
-        rows = [json.dumps(row, sort_keys=True) for row in run["rows"]]
+        rows = [json.dumps(_told(row), sort_keys=True) for row in run.rows]
         parts.append("\n " + ",\n ".join(rows) + "\n]}" if rows else "]}")
     return "".join(parts) + "\n]}\n"
 
@@ -248,6 +247,13 @@ def baseline_of(runs, run):
 
 
 # ------------------------------------------------------------------------------------ inner parts
+
+
+def _told(row):
+    """Returns the fields of a row that say more than their default."""
+    plain = {"key": row.id, "level": "", "n_warmup": 0, "work": {}, "seconds_target": None,
+             "allocations": None, "counters": {}, "model_hash": "", "note": ""}  # fmt: skip
+    return {k: v for k, v in vars(row).items() if k not in plain or v != plain[k]}
 
 
 def _need(condition, message):
