@@ -8,6 +8,7 @@ A language-model runtime that allocates nothing once it is open.
             print(piece, end="")
 """
 
+from kernel_llm._port import IS_MICROPYTHON
 from kernel_llm.errors import KllmError
 
 __version__ = "0.1.0"
@@ -19,9 +20,15 @@ def open(path, **options):
     Opens a model and returns it, a context manager.
 
     path: a packed image (.kllm), a GGUF file (packed into the cache when first opened), or the
-    name of a pulled model. options: n_ctx, threads, kv, n_batch, n_seq … of model.Model.
+    name of a pulled model; MicroPython opens packed images only.
+    options: n_ctx, threads, kv, n_batch, n_seq … of model.Model.
     Raises KllmError saying what is wrong with the file and where, or OSError.
     """
+    if IS_MICROPYTHON:
+        from kernel_llm.image import open_packed
+        from kernel_llm.model import Model
+
+        return Model(open_packed(path), **options)
     from kernel_llm.opening import open_model
 
     return open_model(path, **options)

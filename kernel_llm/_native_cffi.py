@@ -10,6 +10,8 @@ import os
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 
+ENGINE = "native"
+
 try:
     from kernel_llm._kllm import ffi, lib
 except ImportError as error:

@@ -25,4 +25,21 @@ def cpu_count():
     """Returns how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith("Cpus_allowed:"):
+                    return sum([bin(int(c, 16)).count("1") for c in line[13:].strip() if c != ","])
+    except OSError:
+        pass
     return 1
+
+
+def utf8_text(data):
+    """Returns bytes as text, U+FFFD for each longest start of a character that is no UTF-8."""
+    if not IS_MICROPYTHON:
+        return data.decode("utf-8", "replace")
+    from tokenizer.stream import StreamDecoder
+
+    decoder = StreamDecoder()
+    return decoder.push(data) + decoder.finish()

@@ -5,6 +5,7 @@ from array import array
 
 from kernel_llm import _abi
 from kernel_llm import _native as native
+from kernel_llm._port import utf8_text
 from kernel_llm.errors import KllmError
 
 _FIELDS = _abi.KLLM_VOCAB[1]
@@ -84,4 +85,4 @@ class Encoder:
 
     def decode(self, ids, special=False, start=True):
         """Returns the text of token ids; bytes that are no UTF-8 become U+FFFD."""
-        return self.decode_bytes(ids, special, start).decode("utf-8", "replace")
+        return utf8_text(self.decode_bytes(ids, special, start))

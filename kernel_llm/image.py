@@ -88,3 +88,11 @@ def is_image(path):
     """Says whether a file starts like a packed image."""
     with open(path, "rb") as file:
         return file.read(4) == struct.pack("<I", _abi.KLLM_IMAGE_MAGIC)
+
+
+def open_packed(path):
+    """Opens a packed image; KllmError(FORMAT) says how to make one where the file is another."""
+    if not is_image(path):
+        where = "%s is not a packed image; make one with `python -m kernel_llm pack`" % path
+        raise KllmError(_abi.KLLM_ERR_FORMAT, where)
+    return Image(path)

@@ -28,11 +28,13 @@ class Model:
     cpu: mask of the instruction sets that may be used (KLLM_CPU_*).
 
     `plan` is the memory plan, `encoder` the tokenizer, `n_vocab`, `n_ctx`, `n_seq` the sizes.
+    `engine` is "native" where the C core computes, "python" where its slow twin does.
     Raises KllmError if the numbers do not fit the model.
     """
 
     def __init__(self, image, n_ctx=None, threads=None, kv="f16", n_batch=64, n_seq=1,
                  n_logits=0, cpu=ANY_CPU):  # fmt: skip
+        self.engine = native.ENGINE
         self.image = image
         self.n_vocab = image.n_vocab
         self.n_ctx = n_ctx or min(image.n_ctx_train, N_CTX_DEFAULT)

@@ -1,0 +1,51 @@
+"""Opens the packed model given on the command line and prints what it generates."""
+
+import sys
+
+import kernel_llm
+from kernel_llm.errors import KllmError
+from kernel_llm.model import Sampler
+
+SAMPLERS = (
+    {},
+    {"temperature": 2.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 0xFEDCBA9876543210},
+    {"temperature": 0.9, "top_k": 7, "top_p": 0.8, "repeat_penalty": 1.3, "seed": 3},
+)
+
+
+def bits(buffer):
+    return "".join(["%02x" % byte for byte in bytes(buffer)[:16]])
+
+
+for kv in ("f16", "q8_0", "f32"):
+    with kernel_llm.open(sys.argv[1], n_ctx=48, kv=kv, n_batch=4) as model:
+        ids = model.encode("the world, hello ")
+        print(kv, ids, model.decode(ids))
+        for sampling in SAMPLERS:
+            model.reset()
+            model.prefill(ids)
+            print(list(model.generate_ids(5, Sampler(**sampling))), model.stop_reason)
+            print(bits(model.logits()), model.length())
+        if kv == "f16":
+            model.reset()
+            text = "".join(list(model.generate(ids, 4, **SAMPLERS[1])))
+            print([ord(char) for char in text])
+            print([row[0] for row in model.plan.rows() if row[0] != "work"])
+            for call in (
+                lambda: model.prefill([0] * 49),
+                lambda: model.eval([model.n_vocab], [0]),
+                lambda: model.eval([1], [1]),
+                lambda: model.reset(0, 49),
+                lambda: Sampler(top_p=2),
+            ):
+                try:
+                    call()
+                except KllmError as error:
+                    print(error)
+for path in (__file__, sys.argv[1] + ".missing"):
+    try:
+        kernel_llm.open(path)
+    except KllmError as error:
+        print(error.code)
+    except OSError as error:
+        print(error.args[0])
