@@ -2,6 +2,7 @@
 """What the hardware counts: instructions, cycles, misses, energy; or why it does not."""
 
 import ctypes
+import errno
 import os
 import platform
 import struct
@@ -16,6 +17,12 @@ EVENTS = {
     "branch_misses": (0, 5),
 }
 DISABLED_USER_ONLY = 1 | 1 << 5 | 1 << 6  # disabled, exclude_kernel, exclude_hv
+WHY = {
+    errno.ENOENT: "this CPU or virtual machine counts no such events",
+    errno.EACCES: "not allowed; sysctl kernel.perf_event_paranoid=2 allows it",
+    errno.EPERM: "not allowed; sysctl kernel.perf_event_paranoid=2 allows it",
+    errno.ENOSYS: "this kernel has no perf events",
+}
 ENABLE, DISABLE, RESET = 0x2400, 0x2401, 0x2403
 
 
@@ -41,7 +48,8 @@ class Counters:
             libc = ctypes.CDLL(None, use_errno=True)
             fd = libc.syscall(number, ctypes.c_char_p(attr), 0, -1, -1, 0)
             if fd < 0:
-                self.reasons[name] = os.strerror(ctypes.get_errno())
+                code = ctypes.get_errno()
+                self.reasons[name] = WHY.get(code, os.strerror(code))
             else:
                 self._fds[name] = fd
         self.names = tuple(self._fds)
