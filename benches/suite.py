@@ -13,6 +13,7 @@ docs/benchmarking.md says how it measures and what the verdicts mean.
 import argparse
 import sys
 import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from benches.run import QUICK, Options
 
 LAST = Path(__file__).resolve().parent.parent / "build" / "bench" / "last.json"
 SECONDS = 40.0
+REFRESH_S = 0.2  # of the progress bar
 
 
 def parser():
@@ -264,18 +266,25 @@ class progress:
 
     def __enter__(self):
         self._bar = None
+        self._drawn = 0.0
         if not sys.stderr.isatty():
             return lambda done, total, key: None
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description:32.32}"), BarColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        # drawn between turns only: a thread that draws would disturb the samples
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True,
+                             auto_refresh=False)  # fmt: skip
         self._bar.start()
         task = self._bar.add_task("", total=1.0)
 
         def show(done, total, key):
-            self._bar.update(task, completed=done / total, description=key)
+            now = time.monotonic()
+            is_due = now - self._drawn > REFRESH_S
+            if is_due:
+                self._drawn = now
+            self._bar.update(task, completed=done / total, description=key, refresh=is_due)
 
         return show
 
