@@ -101,11 +101,11 @@ def test_percentile_refuses_ranks_outside_0_to_100(p):
 def test_fences_separate_mild_from_severe_by_hand():
     # quartiles of 1..9 are 3 and 7, range 4: mild beyond 13 and -3, severe beyond 19 and -9
     base = [float(v) for v in range(1, 10)]
-    q1, q3 = np.percentile(base + [14.0, 40.0], [25, 75])
-    found = stats.fences(base + [14.0, 40.0])
+    q1, q3 = np.percentile([*base, 14.0, 40.0], [25, 75])
+    found = stats.fences([*base, 14.0, 40.0])
     assert (q1, q3) == (3.5, 8.5)  # fences at 16 and 23.5
     assert found == ((), (), (), (10,))
-    assert stats.fences(base + [17.0, 40.0]).high_mild == (9,)
+    assert stats.fences([*base, 17.0, 40.0]).high_mild == (9,)
 
 
 def test_fences_of_equal_values_name_every_deviation():
