@@ -14,7 +14,8 @@ static void mix_channels(float *out, const int8_t *q, const float *dw, const int
             w.w[g][0] = vld1q_s8(v);
             w.w[g][1] = vld1q_s8(v + 16);
         }
-        struct sums s = sum_bytes(&w, q + b * KLLM_QK);
+        struct piece p = load_piece(q + b * KLLM_QK);
+        struct sums s = sum_bytes(&w, &p);
         float32x4_t d = vld1q_dup_f32(dw + b);
         acc[0] = vfmaq_f32(acc[0], vcvtq_f32_s32(s.s[0]), d);
         acc[1] = vfmaq_f32(acc[1], vcvtq_f32_s32(s.s[1]), d);

@@ -9,6 +9,7 @@ void kllm_layernorm_f32_neon(float *y, const float *x, const float *w, const flo
     uint32_t i = 0;
     for (; i + 16 <= n; i += 16) { // centres and squares in one pass, in the order of the dot
         struct lanes c = lanes_load(x + i);
+        KLLM_UNROLL
         for (uint32_t j = 0; j < 4; j++) {
             c.v[j] = vsubq_f32(c.v[j], means);
             vst1q_f32(y + i + 4 * j, c.v[j]);

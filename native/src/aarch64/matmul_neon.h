@@ -66,17 +66,16 @@ KLLM_INLINE int8x16_t piece_of(const struct piece *p, uint32_t g) {
 }
 
 /// Exact sums of nibble * q. A lane adds 8 products: 8 * 15 * 127 = 15240; a pair 30480 < 2^15.
-KLLM_INLINE struct sums sum_nibbles(const struct weights *w, const int8_t *q) {
-    struct piece p = load_piece(q);
+KLLM_INLINE struct sums sum_nibbles(const struct weights *w, const struct piece *p) {
     struct sums out;
     KLLM_UNROLL
     for (uint32_t h = 0; h < 2; h++) {
-        int8x16_t x = piece_of(&p, 0);
+        int8x16_t x = piece_of(p, 0);
         int16x8_t low = vmull_s8(vget_low_s8(w->w[0][h]), vget_low_s8(x));
         int16x8_t high = vmull_high_s8(w->w[0][h], x);
         KLLM_UNROLL
         for (uint32_t g = 1; g < 8; g++) {
-            x = piece_of(&p, g);
+            x = piece_of(p, g);
             low = vmlal_s8(low, vget_low_s8(w->w[g][h]), vget_low_s8(x));
             high = vmlal_high_s8(high, w->w[g][h], x);
         }
@@ -87,8 +86,7 @@ KLLM_INLINE struct sums sum_nibbles(const struct weights *w, const int8_t *q) {
 
 /// Exact sums of byte * q. A lane adds 2 products, at most 2 * 128 * 127 = 32512 < 2^15, before
 /// it is widened.
-KLLM_INLINE struct sums sum_bytes(const struct weights *w, const int8_t *q) {
-    struct piece p = load_piece(q);
+KLLM_INLINE struct sums sum_bytes(const struct weights *w, const struct piece *p) {
     struct sums out;
     KLLM_UNROLL
     for (uint32_t h = 0; h < 2; h++) {
@@ -96,8 +94,8 @@ KLLM_INLINE struct sums sum_bytes(const struct weights *w, const int8_t *q) {
         int32x4_t high = vdupq_n_s32(0);
         KLLM_UNROLL
         for (uint32_t g = 0; g < 8; g += 2) {
-            int8x16_t x = piece_of(&p, g);
-            int8x16_t z = piece_of(&p, g + 1);
+            int8x16_t x = piece_of(p, g);
+            int8x16_t z = piece_of(p, g + 1);
             int16x8_t a = vmull_s8(vget_low_s8(w->w[g][h]), vget_low_s8(x));
             int16x8_t b = vmull_high_s8(w->w[g][h], x);
             a = vmlal_s8(a, vget_low_s8(w->w[g + 1][h]), vget_low_s8(z));
@@ -110,57 +108,60 @@ KLLM_INLINE struct sums sum_bytes(const struct weights *w, const int8_t *q) {
     return out;
 }
 
-// Where a tile of 8 rows lies in its group, and what its format means.
-struct tile {
-    const uint8_t *quants; // of the first block
-    const uint16_t *scale; // of the first block
-    uint32_t block_bytes;  // from block to block of quants
-    uint32_t scale_count;  // from block to block of scales
+// A block of 8 rows within its group: walks from block to block.
+struct cursor {
+    const uint8_t *quants;
+    const uint16_t *scale;
 };
 
-KLLM_INLINE struct tile tile_of(enum weight_format format, const void *w, uint32_t row,
-                                uint32_t cols) {
-    uint32_t n_block = cols / KLLM_QK;
-    uint64_t group_bytes = format == FORMAT_Q4_0   ? group_bytes_q4_0(cols)
-                           : format == FORMAT_Q4_1 ? group_bytes_q4_1(cols)
-                                                   : group_bytes_q8_0(cols);
+KLLM_INLINE uint64_t group_bytes_of(enum weight_format format, uint32_t cols) {
+    return format == FORMAT_Q4_0   ? group_bytes_q4_0(cols)
+           : format == FORMAT_Q4_1 ? group_bytes_q4_1(cols)
+                                   : group_bytes_q8_0(cols);
+}
+
+// The first block of the 8 rows from row `row` on.
+KLLM_INLINE struct cursor cursor_at(enum weight_format format, const void *w, uint32_t row,
+                                    uint32_t cols) {
     uint32_t block_bytes = format == FORMAT_Q8_0 ? KLLM_Q8_BLOCK : KLLM_Q4_BLOCK;
     uint32_t r = row % KLLM_GROUP;
-    const uint8_t *group = (const uint8_t *)w + row / KLLM_GROUP * group_bytes;
-    return (struct tile){group + r * 4,
-                         (const uint16_t *)(const void *)(group + n_block * block_bytes) + r,
-                         block_bytes, format == FORMAT_Q4_1 ? 2 * KLLM_GROUP : KLLM_GROUP};
+    const uint8_t *group = (const uint8_t *)w + row / KLLM_GROUP * group_bytes_of(format, cols);
+    const uint8_t *scales = group + (uint64_t)(cols / KLLM_QK) * block_bytes;
+    return (struct cursor){group + r * 4, (const uint16_t *)(const void *)scales + r};
+}
+
+KLLM_INLINE struct cursor next_block(enum weight_format format, struct cursor at) {
+    at.quants += format == FORMAT_Q8_0 ? KLLM_Q8_BLOCK : KLLM_Q4_BLOCK;
+    at.scale += format == FORMAT_Q4_1 ? 2 * KLLM_GROUP : KLLM_GROUP;
+    return at;
+}
+
+// Unpacks a block of 8 rows and its scales: [0], [1] d, [2], [3] m of q4_1.
+KLLM_INLINE struct weights load_block(enum weight_format format, struct cursor at,
+                                      float32x4_t scale[4]) {
+    load_scales(scale, at.scale);
+    if (format == FORMAT_Q4_1) {
+        load_scales(scale + 2, at.scale + KLLM_GROUP);
+    }
+    return format == FORMAT_Q8_0 ? load_bytes(at.quants) : load_nibbles(at.quants);
 }
 
 // acc += a block's sums for one token, in the order of kllm_matmul_fn.
 KLLM_INLINE void accumulate(enum weight_format format, float32x4_t acc[2], const struct weights *w,
-                            const float32x4_t scale[4], const int8_t *q, const float *d,
-                            const int32_t *sum) {
-    struct sums s = format == FORMAT_Q8_0 ? sum_bytes(w, q) : sum_nibbles(w, q);
-    float32x4_t dx = vld1q_dup_f32(d);
+                            const float32x4_t scale[4], const struct piece *p, float32x4_t dx,
+                            int32x4_t sum) {
+    struct sums s = format == FORMAT_Q8_0 ? sum_bytes(w, p) : sum_nibbles(w, p);
     KLLM_UNROLL
     for (uint32_t h = 0; h < 2; h++) {
         int32x4_t total = s.s[h];
         if (format == FORMAT_Q4_0) { // a nibble is its weight plus 8
-            total = vmlsq_s32(total, vld1q_dup_s32(sum), vdupq_n_s32(8));
+            total = vmlsq_s32(total, sum, vdupq_n_s32(8));
         }
         acc[h] = vfmaq_f32(acc[h], vcvtq_f32_s32(total), vmulq_f32(scale[h], dx));
         if (format == FORMAT_Q4_1) {
-            float32x4_t sums = vcvtq_f32_s32(vld1q_dup_s32(sum));
-            acc[h] = vfmaq_f32(acc[h], sums, vmulq_f32(scale[2 + h], dx));
+            acc[h] = vfmaq_f32(acc[h], vcvtq_f32_s32(sum), vmulq_f32(scale[2 + h], dx));
         }
     }
-}
-
-KLLM_INLINE struct weights load_block(enum weight_format format, const struct tile *tile,
-                                      uint32_t b, float32x4_t scale[4]) {
-    const uint16_t *scales = tile->scale + b * tile->scale_count;
-    load_scales(scale, scales);
-    if (format == FORMAT_Q4_1) {
-        load_scales(scale + 2, scales + KLLM_GROUP);
-    }
-    const uint8_t *quants = tile->quants + b * tile->block_bytes;
-    return format == FORMAT_Q8_0 ? load_bytes(quants) : load_nibbles(quants);
 }
 
 // Makes the compiler forget where weights came from. Else it keeps their low halves, which every
@@ -190,18 +191,38 @@ KLLM_INLINE void store_rows(float *y, const float32x4_t acc[2], uint32_t n) {
     }
 }
 
-KLLM_INLINE void tile_token(enum weight_format format, float *y, const struct tile *tile,
-                            struct q8_row x, uint32_t n_block, uint32_t n_row) {
-    float32x4_t acc[2] = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f)};
-    for (uint32_t b = 0; b < n_block; b++) {
+// One token times the 16 rows of a group, of which n_row exist: its pieces serve both halves.
+KLLM_INLINE void group_token(enum weight_format format, float *y, const void *group, const void *x,
+                             uint32_t n_row, uint32_t cols) {
+    struct q8_row act = q8_row_of(x, 0, cols);
+    const float *end = act.d + cols / KLLM_QK;
+    struct cursor at = cursor_at(format, group, 0, cols);
+    float32x4_t zero = vdupq_n_f32(0.0f);
+    float32x4_t acc[4] = {zero, zero, zero, zero};
+    for (; act.d < end; act.q += KLLM_QK, act.d++, act.sum++, at = next_block(format, at)) {
+        struct piece p = load_piece(act.q);
+        float32x4_t dx = vld1q_dup_f32(act.d);
+        int32x4_t sum = vld1q_dup_s32(act.sum);
+        struct cursor second = {at.quants + TILE_ROWS * 4, at.scale + TILE_ROWS};
         float32x4_t scale[4];
-        struct weights w = load_block(format, tile, b, scale);
-        accumulate(format, acc, &w, scale, x.q + b * KLLM_QK, x.d + b, x.sum + b);
+        struct weights w = load_block(format, at, scale);
+        accumulate(format, acc, &w, scale, &p, dx, sum);
+        if (format != FORMAT_Q8_0) {
+            // Ends the first half before the second: mixed, they need more registers than there
+            // are, which costs a fifth more instructions.
+            __asm__ volatile("" : "+w"(acc[0]), "+w"(acc[1])::"memory");
+        }
+        w = load_block(format, second, scale);
+        accumulate(format, acc + 2, &w, scale, &p, dx, sum);
     }
     store_rows(y, acc, n_row);
+    if (n_row > TILE_ROWS) {
+        store_rows(y + TILE_ROWS, acc + 2, n_row - TILE_ROWS);
+    }
 }
 
-KLLM_INLINE void tile_tokens(enum weight_format format, float *y, const struct tile *tile,
+// Up to TILE_TOKENS tokens times 8 rows, of which n_row exist.
+KLLM_INLINE void tile_tokens(enum weight_format format, float *y, struct cursor at,
                              const uint8_t *x, uint32_t cols, uint32_t n_token, uint32_t n_row,
                              uint32_t y_stride) {
     float32x4_t acc[TILE_TOKENS][2];
@@ -209,17 +230,18 @@ KLLM_INLINE void tile_tokens(enum weight_format format, float *y, const struct t
         acc[t][0] = acc[t][1] = vdupq_n_f32(0.0f);
     }
     uint64_t stride = q8_bytes(cols);
-    for (uint32_t b = 0; b < cols / KLLM_QK; b++) {
+    uint32_t sum_off = cols / 8; // from the scales of a token to its sums, bytes
+    for (uint32_t b = 0; b < cols / KLLM_QK; b++, at = next_block(format, at)) {
         float32x4_t scale[4];
-        struct weights w = load_block(format, tile, b, scale);
-        struct q8_row first = q8_row_of(x, 0, cols);
-        const int8_t *q = first.q + b * KLLM_QK;
-        const uint8_t *d = (const uint8_t *)(first.d + b);
-        uint32_t sum_off = cols / 8;
+        struct weights w = load_block(format, at, scale);
+        const uint8_t *q = x + b * KLLM_QK;
+        const uint8_t *d = x + cols + b * sizeof(float);
         for (uint32_t t = 0; t < n_token; t++, q += stride, d += stride) {
             pin(&w);
-            accumulate(format, acc[t], &w, scale, q, (const float *)(const void *)d,
-                       (const int32_t *)(const void *)(d + sum_off));
+            struct piece p = load_piece((const int8_t *)q);
+            accumulate(format, acc[t], &w, scale, &p,
+                       vld1q_dup_f32((const float *)(const void *)d),
+                       vld1q_dup_s32((const int32_t *)(const void *)(d + sum_off)));
         }
     }
     for (uint32_t t = 0; t < n_token; t++) {
@@ -230,18 +252,19 @@ KLLM_INLINE void tile_tokens(enum weight_format format, float *y, const struct t
 /// kllm_matmul_fn for a quantised format.
 KLLM_INLINE void matmul_neon(enum weight_format format, float *y, const void *w, const void *x,
                              uint32_t rows, uint32_t cols, uint32_t n_token, uint32_t y_stride) {
+    if (n_token == 1) {
+        const uint8_t *group = w;
+        for (uint32_t r = 0; r < rows; r += KLLM_GROUP, group += group_bytes_of(format, cols)) {
+            group_token(format, y + r, group, x, rows - r, cols);
+        }
+        return;
+    }
     for (uint32_t r = 0; r < rows; r += TILE_ROWS) {
-        struct tile tile = tile_of(format, w, r, cols);
-        uint32_t n_row = rows - r;
+        struct cursor at = cursor_at(format, w, r, cols);
         for (uint32_t t = 0; t < n_token; t += TILE_TOKENS) {
-            uint32_t n = min_u32(TILE_TOKENS, n_token - t);
-            float *out = y + (uint64_t)t * y_stride + r;
             const uint8_t *in = (const uint8_t *)x + t * q8_bytes(cols);
-            if (n == 1) {
-                tile_token(format, out, &tile, q8_row_of(in, 0, cols), cols / KLLM_QK, n_row);
-            } else {
-                tile_tokens(format, out, &tile, in, cols, n, n_row, y_stride);
-            }
+            tile_tokens(format, y + (uint64_t)t * y_stride + r, at, in, cols,
+                        min_u32(TILE_TOKENS, n_token - t), rows - r, y_stride);
         }
     }
 }
