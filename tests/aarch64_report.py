@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Prints checksums of what engine and tokenizer give: run here and in an emulated CPython, the
-two outputs must be the same. Arguments: model images.
+two outputs must be the same. Arguments: model images; or --answer, one image and a prompt.
 """
 
 import random
@@ -46,7 +46,19 @@ def report_engine(path, kv, threads):
         print(kv, threads, model.score(5))
 
 
+def report_answer(path, prompt):
+    with Model(Image(path), n_ctx=64, threads=2) as model:
+        model.prefill(model.encode(prompt))
+        for _ in range(8):
+            token = model.sample(Sampler())
+            print(token, "%08x" % crc(model.logits(), 4 * model.n_vocab))
+            model.step(token)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--answer"]:
+        report_answer(*sys.argv[2:])
+        sys.exit()
     for image in sys.argv[1:]:
         for kv in ("f32", "f16", "q8_0"):
             report_engine(image, kv, 1)

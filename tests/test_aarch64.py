@@ -92,6 +92,18 @@ def test_engine_and_tokenizer_give_the_bits_of_this_machine(site, images, host_r
     assert result.stdout == host_report
 
 
+@pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a76"])
+def test_smollm2_answers_with_the_tokens_and_logits_of_this_machine(site, smollm2, cpu):
+    image = build.packed(str(smollm2))
+    script = str(ROOT / "tests" / "aarch64_report.py")
+    words = ["--answer", str(image), "The capital of France is"]
+    here = run([sys.executable, script, *words], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    there = run(user.python_command([script, *words], cpu, site))
+    assert here.returncode == 0, here.stderr
+    assert len(here.stdout.splitlines()) == 8
+    assert (there.returncode, there.stdout) == (0, here.stdout), there.stderr
+
+
 def test_test_families_pass_in_the_emulated_interpreter(site):
     families = [str(ROOT / "tests" / name) for name in FAMILIES
                 if (ROOT / "tests" / name).exists()]  # fmt: skip
