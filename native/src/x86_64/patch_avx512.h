@@ -8,7 +8,7 @@
 #include "../kernels.h"
 #include "../layout.h"
 
-// Tokens that pass by a group together; where their outliers stand is worked out once for all rows.
+// Tokens that pass by a group together; where their outliers stand is found once for all rows.
 enum { TILE_TOKENS = 32 };
 
 // Where a column stands in a group: the words of 16 rows, the bits in a word, the scales.

@@ -4,15 +4,7 @@
 #endif
 #include "patch_avx2.h"
 
-static inline __m256 column(const uint8_t *group, uint32_t half, uint32_t col, uint32_t n_block) {
-    const uint8_t *block = group + col / KLLM_QK * KLLM_Q8_BLOCK + 32 * half;
-    const uint8_t *scales =
-        group + n_block * KLLM_Q8_BLOCK + col / KLLM_QK * KLLM_SCALE_BLOCK + 16 * half;
-    __m256 q = _mm256_cvtepi32_ps(bytes_at(block, place_q8(col)));
-    return _mm256_mul_ps(q, load_scales(scales));
-}
-
 void kllm_patch_f32_q8_0_avx2(float *y, const void *w, const struct outlier *x, uint32_t rows,
                               uint32_t cols, uint32_t n_token, uint32_t y_stride) {
-    patch_rows(y, w, x, rows, cols, n_token, y_stride, group_bytes_q8_0(cols), column);
+    patch_rows(y, w, x, rows, cols, n_token, y_stride, KLLM_Q8_BLOCK, KLLM_SCALE_BLOCK);
 }

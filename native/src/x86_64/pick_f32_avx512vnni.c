@@ -30,7 +30,7 @@ static __m512 largest_of_lanes(const float *x, uint32_t n) {
     return _mm512_max_ps(_mm512_max_ps(max[0], max[1]), _mm512_max_ps(max[2], max[3]));
 }
 
-// A magnitude that at least KLLM_N_OUTLIER elements reach: the least of 4 maxima over 4 lanes each.
+// A magnitude that KLLM_N_OUTLIER elements or more reach: the least of 4 maxima over 4 lanes each.
 static float reached_by_enough(__m512 lanes) {
     __m256 a = _mm256_max_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
     __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
