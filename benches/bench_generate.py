@@ -231,7 +231,9 @@ def _own_model(selection):
     cores = len(os.sched_getaffinity(0))
     for threads in sorted({1, cores}):
         for level, isa, cpu in cpu_levels(selection):
-            key = f"model/{name}/{threads}t"
+            if level == "scalar" and threads > 1 and selection.simd:
+                continue  # minutes, for a figure nobody compares
+            key = f"{name}/{threads}t"
             common = {"level": level, "batch": "model/own", "weight": 15, "threads": threads,
                       "order": 200, "model_hash": model_hash}  # fmt: skip
             explain = (
@@ -244,6 +246,9 @@ def _own_model(selection):
                       work={"byte": n_bytes, "foot": n_bytes, "item": 1, "item_name": "token"},
                       **common)
             )  # fmt: skip
+            if level == "scalar" and selection.simd:
+                continue
+            explain = f"{selection.model}: a prompt of {N_PROMPT} tokens, {threads} thread(s)."
             out.append(
                 Bench(f"{key}/prompt/{isa}", lambda c=cpu, t=threads: prompt_runner(path, c, t),
                       key=f"{key}/prompt", explain=explain,
