@@ -54,6 +54,60 @@ struct tile {
     uint32_t y_stride;
 };
 
+// Exact sums of a block, unbiased: s[token][group]. q: the block's activations of the first token.
+KLLM_INLINE void sum_block(__m512i s[][STREAM_GROUPS], const uint8_t *const group[],
+                           uint64_t quants_off, const uint8_t *q, const struct tile *p,
+                           uint64_t ahead, uint32_t n_token, uint32_t n_group,
+                           struct weight_type type) {
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < n_token * n_group; i++) {
+        s[i / n_group][i % n_group] = _mm512_setzero_si512();
+    }
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < 8; i++) {
+        uint32_t chunk = i / 2 + i % 2 * 4; // both nibbles of a byte follow each other
+        __m512i w[STREAM_GROUPS];
+        KLLM_UNROLL
+        for (uint32_t g = 0; g < n_group; g++) {
+            w[g] = load_weights(group[g] + quants_off, chunk, type);
+            if (n_token == 1 && i < type.block_bytes / KLLM_CHUNK) {
+                _mm_prefetch((const char *)group[g] + quants_off + i * KLLM_CHUNK + ahead,
+                             _MM_HINT_T0);
+            }
+        }
+        KLLM_UNROLL
+        for (uint32_t t = 0; t < n_token; t++) {
+            __m512i x4 = broadcast(q + t * p->row_bytes + chunk * 4);
+            KLLM_UNROLL
+            for (uint32_t g = 0; g < n_group; g++) {
+                s[t][g] = _mm512_dpbusd_epi32(s[t][g], w[g], x4);
+            }
+        }
+    }
+}
+
+// Adds the sums of a block of one group to its results. d: the block's scale of the first token.
+KLLM_INLINE void add_block(__m512 acc[][STREAM_GROUPS], __m512i s[][STREAM_GROUPS], uint32_t g,
+                           const uint8_t *scales, const uint8_t *d, const struct tile *p,
+                           uint32_t n_token, struct weight_type type) {
+    __m512 dw = load_scales(scales);
+    KLLM_UNROLL
+    for (uint32_t t = 0; t < n_token; t++) {
+        __m512 dx = _mm512_castsi512_ps(broadcast(d + t * p->row_bytes));
+        __m512i sums = broadcast(d + p->cols / 8 + t * p->row_bytes);
+        __m512i exact = s[t][g];
+        if (type.shift != 0) {
+            exact = _mm512_sub_epi32(exact, _mm512_slli_epi32(sums, type.shift));
+        }
+        __m512 a = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(dw, dx), acc[t][g]);
+        if (type.scale_bytes != KLLM_SCALE_BLOCK) {
+            __m512 m = load_scales(scales + KLLM_SCALE_BLOCK);
+            a = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_mul_ps(m, dx), a);
+        }
+        acc[t][g] = a;
+    }
+}
+
 // n_group groups of rows times n_token tokens. Groups past the last row repeat the last one.
 KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t n_group,
                                struct weight_type type) {
@@ -61,7 +115,8 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     const uint8_t *group[STREAM_GROUPS];
     uint32_t n_block = p->cols / KLLM_QK;
     uint32_t last = (p->rows - 1) / KLLM_GROUP;
-    uint64_t ahead = n_token == 1 ? n_group * p->group_bytes : 0;
+    // With one token each line of the next groups is asked for once, at the same place of these.
+    uint64_t ahead = n_group * p->group_bytes;
     KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
         group[g] = p->w + min_u32(g, last) * p->group_bytes;
@@ -71,61 +126,17 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
         }
     }
     for (uint32_t b = 0; b < n_block; b++) {
-        uint64_t quants_off = (uint64_t)b * type.block_bytes;
         uint64_t scales_off = (uint64_t)n_block * type.block_bytes + b * type.scale_bytes;
-        const uint8_t *q = p->x + b * KLLM_QK;
-        const uint8_t *d = p->x + p->cols + b * 4;
-        const uint8_t *sum = d + p->cols / 8;
         __m512i s[TILE_TOKENS][STREAM_GROUPS];
-        KLLM_UNROLL
-        for (uint32_t i = 0; i < n_token * n_group; i++) {
-            s[i / n_group][i % n_group] = _mm512_setzero_si512();
-        }
-        KLLM_UNROLL
-        for (uint32_t i = 0; i < 8; i++) {
-            uint32_t chunk = i / 2 + i % 2 * 4; // both nibbles of a byte follow each other
-            __m512i w[STREAM_GROUPS];
-            KLLM_UNROLL
-            for (uint32_t g = 0; g < n_group; g++) {
-                w[g] = load_weights(group[g] + quants_off, chunk, type);
-                if (n_token == 1 && i < type.block_bytes / KLLM_CHUNK) {
-                    // The same place of the next groups: each line of them is asked for once.
-                    _mm_prefetch((const char *)group[g] + quants_off + i * KLLM_CHUNK + ahead,
-                                 _MM_HINT_T0);
-                }
-            }
-            KLLM_UNROLL
-            for (uint32_t t = 0; t < n_token; t++) {
-                __m512i x4 = broadcast(q + t * p->row_bytes + chunk * 4);
-                KLLM_UNROLL
-                for (uint32_t g = 0; g < n_group; g++) {
-                    s[t][g] = _mm512_dpbusd_epi32(s[t][g], w[g], x4);
-                }
-            }
-        }
+        sum_block(s, group, (uint64_t)b * type.block_bytes, p->x + b * KLLM_QK, p, ahead, n_token,
+                  n_group, type);
         KLLM_UNROLL
         for (uint32_t g = 0; g < n_group; g++) {
             const uint8_t *scales = group[g] + scales_off;
-            __m512 dw = load_scales(scales);
             if (n_token == 1) {
                 _mm_prefetch((const char *)scales + ahead, _MM_HINT_T0);
             }
-            KLLM_UNROLL
-            for (uint32_t t = 0; t < n_token; t++) {
-                __m512i sums = broadcast(sum + t * p->row_bytes);
-                __m512 dx = _mm512_castsi512_ps(broadcast(d + t * p->row_bytes));
-                __m512i exact = s[t][g];
-                if (type.shift != 0) {
-                    exact = _mm512_sub_epi32(exact, _mm512_slli_epi32(sums, type.shift));
-                }
-                acc[t][g] =
-                    _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(dw, dx), acc[t][g]);
-                if (type.scale_bytes != KLLM_SCALE_BLOCK) {
-                    __m512 m = load_scales(scales + KLLM_SCALE_BLOCK);
-                    acc[t][g] =
-                        _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_mul_ps(m, dx), acc[t][g]);
-                }
-            }
+            add_block(acc, s, g, scales, p->x + p->cols + b * 4, p, n_token, type);
         }
     }
     KLLM_UNROLL
