@@ -80,12 +80,18 @@ class Weights:
             if self.has_offset:
                 acc = ref.fma(float(sums[b]), ref.mul(self.offsets[r][b], scales[b]), acc)
         for value, col in outliers:
-            acc = ref.fma(self._packed.element(r, col), value, acc)
+            acc = ref.fma(self._element(r, col), value, acc)
         return acc
+
+    def _element(self, r, col):
+        if self.has_offset:
+            return ref.fma(self.rows[r][col], self.scales[r][col // _QK],
+                           self.offsets[r][col // _QK])  # fmt: skip
+        return ref.mul(self.rows[r][col], self.scales[r][col // _QK])
 
 
 class HeadCache:
-    """Keys and values of one KV head of one layer of one sequence, as the arena would keep them."""
+    """Keys and values of one KV head of one layer of one sequence, rounded as the arena has them."""
 
     def __init__(self, dtype):
         self.dtype = dtype

@@ -10,6 +10,7 @@ operation is written from its comment in native/src/kernels.h. Slow, and finite 
 
 import math
 import struct
+from array import array
 
 from kernel_llm.quant import f16_value
 
@@ -21,12 +22,13 @@ TINY = 2.0**-120
 LN2_HI = 0.693145751953125  # 16 significant bits
 
 
+_CELL = array("f", [0.0])
+
+
 def f32(x):
-    """Returns x rounded to the nearest binary32, ties to even."""
-    try:
-        return struct.unpack("<f", struct.pack("<f", x))[0]
-    except OverflowError:
-        return math.copysign(math.inf, x)
+    """Returns x rounded to the nearest binary32, ties to even; infinity where it is too large."""
+    _CELL[0] = x
+    return _CELL[0]
 
 
 def fma(a, b, c):
@@ -38,7 +40,7 @@ def fma(a, b, c):
     """
     product = a * b
     total = product + c
-    if math.isinf(total) or math.isnan(total):
+    if total - total != 0.0:  # infinite, or no number
         return f32(total)
     part = total - product
     error = (product - (total - part)) + (c - part)

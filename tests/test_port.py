@@ -22,7 +22,9 @@ from qemu.build import core
 SCRIPTS = sorted((ROOT / "tests" / "port").glob("port_*.py"))
 MODEL_SCRIPTS = [path for path in SCRIPTS if path.stem.startswith("port_model")]
 HOST_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "amd64")
+GENERATE = ROOT / "tests" / "port" / "port_model_generate.py"
 MODELS = (("llama", "q8_0"), ("llama", "q4_1"), ("gpt2", "q4_0"))
+SLOW_MODELS = (("llama", "q4_1", ["q8_0"]), ("llama", "q8_0", ["f32"]), ("gpt2", "f16", ["f16"]))
 VARIABLES = {"MICROPYPATH": f"{ROOT}:.frozen"}
 
 
@@ -111,3 +113,55 @@ def test_model_prints_the_same_through_ffi(script, arch, dtype, native, packed):
 def test_model_prints_the_same_on_an_emulated_core(script, emulated, packed):
     image = packed("llama", "q4_0")
     assert output_of(emulated, script, image) == output_of([sys.executable], script, image)
+
+
+@pytest.mark.parametrize("arch,dtype,kv", SLOW_MODELS)
+def test_python_engine_prints_the_same(arch, dtype, kv, packed):
+    image = packed(arch, dtype)
+    expected = output_of([sys.executable], GENERATE, image, *kv)
+    assert output_of([sys.executable], GENERATE, image, *kv, KLLM_ENGINE="python") == expected
+
+
+def test_python_engine_prints_the_same_under_micropython(pypi, packed):
+    image = packed("gpt2", "q4_0")
+    expected = output_of([sys.executable], GENERATE, image)
+    assert output_of(pypi, GENERATE, image, KLLM_ENGINE="python") == expected
+
+
+SHOW_ENGINE = "import sys, kernel_llm; print(kernel_llm.open(sys.argv[1]).engine)"
+
+
+def test_engine_is_named_and_the_python_one_taken_where_there_is_no_library(
+    native, packed, tmp_path
+):
+    script = tmp_path / "engine.py"
+    script.write_text(SHOW_ENGINE)
+    image = packed("llama", "q8_0")
+    assert output_of(native, script, image) == "native\n"
+    assert output_of(native, script, image, KLLM_ENGINE="python") == "python\n"
+    for package in ("kernel_llm", "arena", "tokenizer"):
+        shutil.copytree(ROOT / package, tmp_path / package,
+                        ignore=shutil.ignore_patterns("*.so", "data"))  # fmt: skip
+    bare = {"MICROPYPATH": f"{tmp_path}:.frozen"}
+    alone = [word for word in native if not word.startswith(("KLLM_LIBRARY", "MICROPYPATH"))]
+    assert output_of(alone, script, image, **bare) == "python\n"
+    refused = run(alone, script, image, KLLM_ENGINE="native", **bare)
+    assert refused.returncode == 1 and b"no libkllm.so" in refused.stderr
+
+
+def test_library_of_another_version_is_refused(native, packed, tmp_path):
+    source, library = tmp_path / "old.c", tmp_path / "libkllm.so"
+    source.write_text("unsigned kllm_abi_version(void) { return 0x1234u; }\n")
+    core.run([core.host_target().cc, "-shared", "-fPIC", "-o", library, source])
+    script = tmp_path / "engine.py"
+    script.write_text(SHOW_ENGINE)
+    other = [f"KLLM_LIBRARY={library}" if w.startswith("KLLM_LIBRARY") else w for w in native]
+    refused = run(other, script, packed("llama", "q8_0"))
+    assert refused.returncode == 1
+    assert b"ABI" in refused.stderr and b"00001234" in refused.stderr
+
+
+def test_extension_of_another_version_is_refused():
+    script = "from kernel_llm import _abi; _abi.ABI_VERSION ^= 1; import kernel_llm._native"
+    refused = run([sys.executable, "-c"], script)
+    assert refused.returncode == 1 and b"KllmError: ABI" in refused.stderr

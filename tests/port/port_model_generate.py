@@ -1,4 +1,4 @@
-"""Opens the packed model given on the command line and prints what it generates."""
+"""Opens the packed model given on the command line, with each kv given, and prints its text."""
 
 import sys
 
@@ -8,27 +8,28 @@ from kernel_llm.model import Sampler
 
 SAMPLERS = (
     {},
-    {"temperature": 2.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 0xFEDCBA9876543210},
+    {"temperature": 50.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 0xFEDCBA9876543210},
     {"temperature": 0.9, "top_k": 7, "top_p": 0.8, "repeat_penalty": 1.3, "seed": 3},
 )
 
 
 def bits(buffer):
-    return "".join(["%02x" % byte for byte in bytes(buffer)[:16]])
+    return "".join(["%02x" % byte for byte in bytes(buffer)[:24]])
 
 
-for kv in ("f16", "q8_0", "f32"):
+for kv in sys.argv[2:] or ("f16", "q8_0", "f32"):
     with kernel_llm.open(sys.argv[1], n_ctx=48, kv=kv, n_batch=4) as model:
         ids = model.encode("the world, hello ")
         print(kv, ids, model.decode(ids))
         for sampling in SAMPLERS:
-            model.reset()
-            model.prefill(ids)
-            print(list(model.generate_ids(5, Sampler(**sampling))), model.stop_reason)
+            model.reset(keep=max(0, model.length() and len(ids) - 1))
+            model.prefill(ids[model.length() :])
+            nll, top1 = model.score(ids[0])
+            print(int(nll * 1e6), top1)
+            print(list(model.generate_ids(4, Sampler(**sampling))), model.stop_reason)
             print(bits(model.logits()), model.length())
         if kv == "f16":
-            model.reset()
-            text = "".join(list(model.generate(ids, 4, **SAMPLERS[1])))
+            text = "".join(list(model.generate(ids[:2], 4, **SAMPLERS[1])))
             print([ord(char) for char in text])
             print([row[0] for row in model.plan.rows() if row[0] != "work"])
             for call in (
