@@ -47,7 +47,7 @@ class Trial:
         return gate.gate([base], current, again)
 
     def _measure(self, benches, options, stored=None):
-        held = replace(options, slow=self.delay, slow_only="[!c]*")  # never the control
+        held = replace(options, slow=self.delay)
         current = [Probe(b, held) for b in benches]
         if not self.is_paired and stored is not None:
             self._all([[p] for p in current], options)

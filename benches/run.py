@@ -24,6 +24,7 @@ SAMPLE_NS = 100_000  # aim of a sample: a cold start and a call cost a small sha
 BURST_NS = 10_000_000  # a turn of one bench
 TREND_WINDOW = 30  # samples the warm-up looks back on
 TREND_Z = -1.645  # it still gets faster: one-sided, 5 %
+N_TURNS = 10  # over which samples are spread, at least
 N_LEAST = 5  # samples of the slowest bench, whatever the budget
 
 
@@ -74,6 +75,7 @@ class Probe:
         self.samples = []
         self.spent_ns = 0
         matches = fnmatch.fnmatchcase(bench.key, options.slow_only)
+        matches = matches and not bench.key.startswith("control/")  # that stands for the machine
         self._factor = 1 + options.slow / 100 if matches else 1.0
         self._run = bench.make()
 
@@ -167,11 +169,11 @@ class _Plan:
         self.unit = unit
         self.options = options
         self.share_ns = share_ns
-        self.n_burst = max(1, min(20, int(BURST_NS / max(sample_ns, 1))))
         n = options.samples
         if share_ns is not None:
             n = max(min(n, N_LEAST), min(n, int(share_ns / max(sample_ns, 1))))
         self.n = n
+        self.n_burst = max(1, min(20, n // N_TURNS, int(BURST_NS / max(sample_ns, 1))))
         self.planned_ns = n * sample_ns * len(unit)
 
     @property
