@@ -74,6 +74,7 @@ def check_image(data):
         rule = rules[0][i] if i < n_model else rules[1][per_layer]
         if not _tensor_fits(m, m.tensor(data, i), rule):
             raise Bad(_abi.KLLM_ERR_FORMAT, m.tensors_off + i * _ENTRY_BYTES)
+    _check_body(m, data)
     return m
 
 
@@ -110,15 +111,23 @@ def _check_sections(m, data):
     _require(_HEADER_BYTES <= m.n_bytes <= len(data), "n_bytes")
     _require(m.weights_off <= m.n_bytes and m.weights_off % _abi.KLLM_ALIGN == 0, "weights_off")
     _require(m.vocab_off <= m.weights_off and m.vocab_off % _abi.KLLM_ALIGN == 0, "vocab_off")
-    vocab_fits = _VOCAB_BYTES <= m.vocab_bytes <= m.weights_off - m.vocab_off
-    _require(vocab_fits, "vocab_bytes")
+    _require(m.vocab_bytes <= m.weights_off - m.vocab_off, "vocab_bytes")
     _require(m.tensors_off == _HEADER_BYTES and table_end <= m.vocab_off, "tensors_off")
     _require(binascii.crc32(data[_HEADER_BYTES:table_end]) == m.table_crc, "table_crc")
+
+
+def _check_body(m, data):
+    if m.vocab_bytes < _VOCAB_BYTES:
+        raise Bad(_abi.KLLM_ERR_FORMAT, m.vocab_off)
     _require(binascii.crc32(data[m.vocab_off : m.n_bytes]) == m.body_crc, "body_crc")
-    for name, expected in (("magic", _abi.KLLM_VOCAB_MAGIC), ("layout", _abi.KLLM_VOCAB_LAYOUT),
-                           ("n_vocab", m.n_vocab)):  # fmt: skip
+    for name, low, high in (
+        ("magic", _abi.KLLM_VOCAB_MAGIC, _abi.KLLM_VOCAB_MAGIC),
+        ("layout", _abi.KLLM_VOCAB_LAYOUT, _abi.KLLM_VOCAB_LAYOUT),
+        ("n_bytes", _VOCAB_BYTES, m.vocab_bytes),
+        ("n_vocab", m.n_vocab, m.n_vocab),
+    ):
         off, kind = _VOCAB_FIELDS[name]
-        if struct.unpack_from(kind, data, m.vocab_off + off)[0] != expected:
+        if not low <= struct.unpack_from(kind, data, m.vocab_off + off)[0] <= high:
             status = _abi.KLLM_ERR_ABI if name == "layout" else _abi.KLLM_ERR_FORMAT
             raise Bad(status, m.vocab_off + off)
 

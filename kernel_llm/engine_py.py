@@ -91,7 +91,7 @@ class Weights:
 
 
 class HeadCache:
-    """Keys and values of one KV head of one layer of one sequence, rounded as the arena has them."""
+    """Keys and values of one KV head of a layer of a sequence, rounded as the arena has them."""
 
     def __init__(self, dtype):
         self.dtype = dtype

@@ -23,12 +23,13 @@ MANIFEST = re.compile(r"KLLM_KERNEL\((\w+), (\w+), (\w+), ")
 CORE_HEADERS = {"stddef.h", "stdint.h", "float.h", "immintrin.h", "arm_neon.h", "cpuid.h"}
 HOSTED = {"threads_linux.c", "cpu_aarch64_linux.c"}
 SHARED_IMPORTS = {"sys", "struct", "array", "io", "os", "time", "micropython", "hashlib",
-                  "kernel_llm", "arena", "tokenizer", "ffi", "uctypes", "gc"}  # fmt: skip
+                  "binascii", "math", "kernel_llm", "arena", "tokenizer", "ffi",
+                  "uctypes"}  # fmt: skip
 # CPython only: they pack, fetch, draw or talk to people.
 CPYTHON_ONLY = {
     "__main__.py", "_native_cffi.py", "builtin.py", "commands.py", "conversation.py", "files.py",
     "layout.py", "opening.py", "pack.py", "pack_tables.py", "pack_vocab.py", "pack_words.py",
-    "pre_names.py", "progress.py", "pull.py", "quantize.py", "reference.py", "train.py",
+    "pre_names.py", "progress.py", "pull.py", "quantize.py", "train.py",
     "weights.py", "unicode_data.py",
 }  # fmt: skip
 TEXT_FILES = ("*.py", "*.c", "*.h", "*.S", "*.md", "*.toml", "*.sh", "*.def", "*.ld", "*.json")
