@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from numpy_forward import nll_of
 
+from conftest import ROOT
 from kernel_llm.model import Model
 from kernel_llm.opening import open_image
+from numpy_forward import nll_of
 
 llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
 TEXT = (ROOT / "tests" / "data" / "english.txt").read_text()
