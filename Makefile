@@ -30,6 +30,7 @@ lint: all ## style, names, generated files, the header alone
 	$(PY) -m ruff format --check .
 	$(PY) native/build.py abi --check
 	.venv/bin/clang-format --dry-run --Werror $(C_FILES)
+	$(PY) tests/compile_mpy.py
 	cc -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c native/include/kllm.h
 
 format: all ## apply the style

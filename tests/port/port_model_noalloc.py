@@ -46,7 +46,7 @@ with kernel_llm.open(sys.argv[1], n_ctx=128) as model:
         print("SKIP the Python engine allocates")
         sys.exit()
     model.prefill(model.encode("the world, hello "))
-    sampler = Sampler(2.0, 0, 1.0, 0.0, 1.1, 64, 7)
+    sampler = Sampler(50.0, 0, 1.0, 0.0, 1.1, 64, 7)
     ids = array("I", [0] * N_TOKEN)
     heap_lock()
     try:
