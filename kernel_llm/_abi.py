@@ -2,7 +2,7 @@
 
 from kernel_llm._port import const
 
-ABI_VERSION = const(2037541957)
+ABI_VERSION = const(1920715841)
 
 KLLM_OK = const(0)
 KLLM_ERR_ABI = const(-1)
@@ -43,7 +43,8 @@ KLLM_MAX_MERGE = const(1048576)
 KLLM_MAX_TOKEN_BYTES = const(1024)
 KLLM_CLASS_BLOCK = const(128)
 KLLM_CLASS_BLOCKS = const(8704)
-KLLM_ENCODE_WORK_BYTES = const(131072)
+KLLM_ENCODE_WORK_BYTES = const(262144)
+KLLM_STREAM_BYTES = const(65536)
 KLLM_VOCAB_BPE = const(1)
 KLLM_VOCAB_SPM = const(2)
 KLLM_PRE_NONE = const(0)
@@ -62,6 +63,7 @@ KLLM_VOCAB_ADD_BOS = const(1)
 KLLM_VOCAB_ADD_EOS = const(2)
 KLLM_VOCAB_SPACE_PREFIX = const(4)
 KLLM_VOCAB_SPACE_SPLITS = const(8)
+KLLM_VOCAB_WORDS_FIRST = const(16)
 KLLM_TOKEN_UNDEFINED = const(0)
 KLLM_TOKEN_NORMAL = const(1)
 KLLM_TOKEN_UNKNOWN = const(2)
@@ -287,6 +289,9 @@ FUNCTIONS = (
     ("kllm_kernel_run", "i", "IppppppI"),
     ("kllm_vocab_check", "i", "pQp"),
     ("kllm_encode", "i", "pppQIpQp"),
+    ("kllm_encode_start", "v", "pI"),
+    ("kllm_encode_piece", "i", "pppQppQp"),
+    ("kllm_encode_finish", "i", "pppQp"),
     ("kllm_decode", "i", "ppQIpQp"),
     ("kllm_image_check", "i", "pQp"),
     ("kllm_image_check_body", "i", "p"),

@@ -22,6 +22,7 @@ from kernel_llm.pack_tables import (
 from kernel_llm.pre_names import PRE_NAMES, pre_names
 
 KEY = "tokenizer.ggml."
+LOOKUP_FIRST = "kernel_llm.lookup_first"  # a word that is a token is taken whole; no GGUF key
 NO_TOKEN = 0xFFFFFFFF
 SPACE_MARK = b"\xe2\x96\x81"  # U+2581, SentencePiece's visible space
 BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>\Z")
@@ -247,12 +248,13 @@ def pack_vocab(metadata, pre=None):
     pre_id, lookup_first, add_bos = (
         _pre(metadata, pre) if is_bpe else (_abi.KLLM_PRE_NONE, False, True)
     )
+    lookup_first = metadata.get(LOOKUP_FIRST, lookup_first)
     tokens = _tokens(metadata)
     types = _types(metadata, tokens)
     texts = _texts(tokens, types, is_bpe)
     known = {token: idx for idx, token in reversed(list(enumerate(tokens)))}
     ids = _special_ids(metadata, tokens, known, is_bpe)
-    flags = _flags(metadata, ids, is_bpe, add_bos)
+    flags = _flags(metadata, ids, is_bpe, add_bos) | _abi.KLLM_VOCAB_WORDS_FIRST * lookup_first
 
     scores, ranks, made = array("I"), {}, array("I")
     n_class_block, classes = 0, b""

@@ -116,7 +116,8 @@ def sanitized(tmp_path_factory):
     import build
 
     program = tmp_path_factory.mktemp("native") / "check_tokenizer"
-    names = ("merge.c", "pretokenize.c", "stages.c", "tokenize.c", "vocab_check.c", "window.c")
+    names = ("merge.c", "pretokenize.c", "special.c", "stages.c", "stream.c", "tokenize.c",
+             "vocab_check.c", "window.c")
     flags = ["-std=c11", "-O1", "-g", "-fno-strict-aliasing", "-fsanitize=address,undefined",
              "-fno-sanitize-recover=all", f"-I{ROOT / 'native' / 'include'}"]  # fmt: skip
     sources = [ROOT / "tests" / "native" / "check_tokenizer.c",

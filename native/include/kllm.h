@@ -126,7 +126,8 @@ enum kllm_vocab_const {
     KLLM_MAX_TOKEN_BYTES = 1024,
     KLLM_CLASS_BLOCK = 128,   // code points in a block of the class table
     KLLM_CLASS_BLOCKS = 8704, // blocks of all of Unicode
-    KLLM_ENCODE_WORK_BYTES = 131072,
+    KLLM_ENCODE_WORK_BYTES = 262144,
+    KLLM_STREAM_BYTES = 65536, // of a text in pieces that wait at most
 };
 
 enum kllm_vocab_kind {
@@ -155,6 +156,7 @@ enum kllm_vocab_flag {
     KLLM_VOCAB_ADD_EOS = 2,
     KLLM_VOCAB_SPACE_PREFIX = 4, // a space is put before text at the start and after a special
     KLLM_VOCAB_SPACE_SPLITS = 8, // no token has a space after anything but spaces
+    KLLM_VOCAB_WORDS_FIRST = 16, // a word that is a token is taken whole, merged or not
 };
 
 // Token types; the numbers are GGUF's own.
@@ -231,7 +233,8 @@ enum kllm_encode_flag {
 /// Encodes text into token ids. Any bytes are text: invalid UTF-8 is encoded byte by byte.
 ///
 /// @param[in]  vocab    a section that kllm_vocab_check accepted
-/// @param      work     KLLM_ENCODE_WORK_BYTES bytes, 8-byte aligned, contents unspecified
+/// @param      work     KLLM_ENCODE_WORK_BYTES bytes, 8-byte aligned; all zero before their first
+///                      use, and from then on used with this vocabulary alone
 /// @param[in]  text     u8[n_bytes]
 /// @param      flags    kllm_encode_flag
 /// @param[out] ids      u32[n_ids]
@@ -243,6 +246,29 @@ enum kllm_encode_flag {
 /// always fits. Memory: nothing but work, however long a word.
 int32_t kllm_encode(const void *vocab, void *work, const uint8_t *text, uint64_t n_bytes,
                     uint32_t flags, uint32_t *ids, uint64_t n_ids, uint64_t *n_out);
+
+/// Starts to encode a text that comes in pieces; flags as in kllm_encode. work as there.
+void kllm_encode_start(void *work, uint32_t flags);
+
+/// Takes the next piece of a text: as much as there is room for in work, at most.
+///
+/// @param[in]  text     u8[n_bytes], 0 bytes or more
+/// @param[out] n_taken  how much of it was taken; the rest has to be given again
+/// @param[out] ids      u32[n_ids]: the ids that are certain by now, often none
+/// @param[out] n_out    how many, also when they do not fit
+///
+/// @retval KLLM_ERR_SPACE  n_ids is less than *n_out; *n_taken is 0, work and ids are unchanged
+/// All ids together are those of kllm_encode for all pieces together, but where white space with a
+/// line end in it goes on for more than KLLM_STREAM_BYTES / 2, or a pre-tokenizer of several
+/// stages finds no end for as long: there words are cut.
+int32_t kllm_encode_piece(const void *vocab, void *work, const uint8_t *text, uint64_t n_bytes,
+                          uint64_t *n_taken, uint32_t *ids, uint64_t n_ids, uint64_t *n_out);
+
+/// Ends the text: gives the ids that were not certain before, and makes work ready for the next.
+///
+/// @retval KLLM_ERR_SPACE  n_ids is less than *n_out; work and ids are unchanged
+int32_t kllm_encode_finish(const void *vocab, void *work, uint32_t *ids, uint64_t n_ids,
+                           uint64_t *n_out);
 
 enum kllm_decode_flag {
     KLLM_DECODE_SPECIAL = 1, // control and unknown tokens give their text; without it nothing

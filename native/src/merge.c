@@ -68,13 +68,16 @@ void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *wor
 
 // --------------------------------------------------------------------------------- SentencePiece
 
+static uint32_t is_space_mark(const uint8_t *text, uint64_t n_bytes) {
+    return n_bytes >= 3 && text[0] == 0xe2 && text[1] == 0x96 && text[2] == 0x81;
+}
+
 // Copies text to the window's buffer with U+2581 as a plain space; returns the bytes taken.
 static uint64_t fill_buffer(struct window *w, uint32_t *n_buffer, const uint8_t *text,
                             uint64_t n_bytes) {
     uint64_t i = 0;
     while (i < n_bytes && *n_buffer < WINDOW_BUFFER) {
-        uint32_t is_mark =
-            text[i] == 0xe2 && n_bytes - i >= 3 && text[i + 1] == 0x96 && text[i + 2] == 0x81;
+        uint32_t is_mark = is_space_mark(text + i, n_bytes - i);
         w->buffer[(*n_buffer)++] = is_mark ? ' ' : text[i];
         i += is_mark ? 3 : 1;
     }
@@ -93,36 +96,51 @@ static uint32_t spm_word_end(const struct vocab *v, const uint8_t *text, uint32_
     return i;
 }
 
-void kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *text,
-                     uint64_t n_bytes, uint32_t prefix, struct sink *out) {
-    uint32_t n = 0;   // bytes in the buffer
-    uint32_t pos = 0; // bytes of those that are encoded
+// The bytes of text that n_unit bytes of the buffer were made of.
+static uint64_t unit_bytes(const uint8_t *text, uint64_t n_bytes, uint64_t n_unit) {
+    uint64_t i = 0;
+    for (; n_unit > 0; n_unit--) {
+        i += is_space_mark(text + i, n_bytes - i) ? 3 : 1;
+    }
+    return i;
+}
+
+uint64_t kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *text,
+                         uint64_t n_bytes, uint32_t prefix, uint32_t last, struct sink *out) {
+    uint32_t n = 0;      // bytes in the buffer
+    uint32_t pos = 0;    // bytes of those that are encoded
+    uint64_t taken = 0;  // bytes of the text that are in the buffer, or were
+    uint64_t n_unit = 0; // bytes that were in the buffer before it was last filled
     if (prefix) {
         w->buffer[n++] = ' ';
     }
     for (;;) {
-        if (n - pos < WINDOW_BYTES && n_bytes > 0) {
+        if (n - pos < WINDOW_BYTES && taken < n_bytes) {
             memmove(w->buffer, w->buffer + pos, n - pos);
             n -= pos;
+            n_unit += pos;
             pos = 0;
-            uint64_t taken = fill_buffer(w, &n, text, n_bytes);
-            text += taken;
-            n_bytes -= taken;
+            taken += fill_buffer(w, &n, text + taken, n_bytes - taken);
         }
         if (pos == n) {
-            return;
+            return n_bytes;
         }
         uint32_t part = min_u32(n - pos, WINDOW_BYTES);
         uint32_t end = spm_word_end(v, w->buffer + pos, part);
-        uint32_t last = end < part || (n_bytes == 0 && part == n - pos);
-        uint32_t found = last && end <= KLLM_MAX_TOKEN_BYTES
+        uint32_t is_rest = taken == n_bytes && part == n - pos;
+        uint32_t is_word = end < part || (is_rest && last);
+        if (!is_word && is_rest && part < WINDOW_BYTES) {
+            n_unit += pos;
+            return unit_bytes(text, n_bytes, n_unit - (n_unit > 0 ? prefix : 0));
+        }
+        uint32_t found = is_word && end <= KLLM_MAX_TOKEN_BYTES
                              ? find_word(v, w->buffer + pos, end, BUFFER_SLACK)
                              : 0;
         if (found & TOKEN_WHOLE) {
             put_id(out, found & TOKEN_ID);
             pos += end;
         } else {
-            pos += (uint32_t)kllm_encode_window(v, w, w->buffer + pos, end, last, out);
+            pos += (uint32_t)kllm_encode_window(v, w, w->buffer + pos, end, is_word, out);
         }
     }
 }

@@ -51,6 +51,9 @@ static const struct pre PRES[KLLM_PRE_COUNT] = {
 // The lower case of an ASCII letter, and of the one letter beyond ASCII that folds to one: U+017F.
 static uint32_t fold_at(const struct splitter *s, uint64_t pos, uint64_t end, uint32_t *n_bytes) {
     *n_bytes = 1;
+    if (end - pos < 2) {
+        see_end(s, end);
+    }
     if (pos >= end) {
         return 0;
     }
@@ -65,6 +68,9 @@ static uint32_t fold_at(const struct splitter *s, uint64_t pos, uint64_t end, ui
 // The end of a contraction that starts at pos, or pos.
 static uint64_t contraction_end(const struct splitter *s, uint64_t pos, uint64_t end,
                                 uint32_t any_case) {
+    if (end - pos < 4) {
+        see_end(s, end);
+    }
     if (pos >= end || s->text[pos] != '\'' || end - pos < 2) {
         return pos;
     }
@@ -207,19 +213,23 @@ static uint64_t general_end(const struct splitter *s, uint64_t pos, uint64_t end
                 ((flags & TAIL_SLASHES) && s->text[word] == '/'))) {
             word++;
         }
+        if (word == end) {
+            see_end(s, end);
+        }
         return word;
     }
     return white_end(s, pos, end, flags);
 }
 
 void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *text, uint64_t pos,
-                      uint64_t end) {
+                      uint64_t end, uint32_t *saw_end) {
     s->v = v;
     s->pre = &PRES[v->head->pre];
     s->has_plain_words = s->pre->stages[0] == STAGE_GENERAL && !(s->pre->rule.flags & CASED);
     s->text = text;
     s->pos = pos;
     s->end = end;
+    s->saw_end = saw_end;
     for (uint32_t i = 0; i < MAX_STAGE; i++) {
         s->bounds[i] = pos;
     }

@@ -43,19 +43,42 @@ enum stage {
     STAGE_CJK,               // [一-龥ࠀ-一가-퟿]+
 };
 
+// The class table's first block as sets: most text is ASCII.
+static const uint16_t ASCII[128] = {
+    1,    1,   1,   1,   1,    1,   1,   1,   1,   2,   4,   2,    2,    4,    1,    1,
+    1,    1,   1,   1,   1,    1,   1,   1,   1,   1,   1,   1,    1,    1,    1,    1,
+    2,    512, 512, 512, 1024, 512, 512, 512, 512, 512, 512, 1024, 512,  512,  512,  512,
+    256,  256, 256, 256, 256,  256, 256, 256, 256, 256, 512, 512,  1024, 1024, 1024, 512,
+    512,  8,   8,   8,   8,    8,   8,   8,   8,   8,   8,   8,    8,    8,    8,    8,
+    8,    8,   8,   8,   8,    8,   8,   8,   8,   8,   8,   512,  512,  512,  1024, 512,
+    1024, 16,  16,  16,  16,   16,  16,  16,  16,  16,  16,  16,   16,   16,   16,   16,
+    16,   16,  16,  16,  16,   16,  16,  16,  16,  16,  16,  512,  1024, 512,  1024, 1,
+};
+
+// Notes that the end of what there is decided something; the ends of pieces of it do not count.
+KLLM_INLINE void see_end(const struct splitter *s, uint64_t end) {
+    if (end == s->end) {
+        *s->saw_end = 1;
+    }
+}
+
 // The class of the character at pos, as a set of one; 0 at the end.
 KLLM_INLINE uint32_t class_at(const struct splitter *s, uint64_t pos, uint64_t end,
                               uint32_t *n_bytes) {
     if (pos >= end) {
         *n_bytes = 0;
+        see_end(s, end);
         return 0;
     }
     if (s->text[pos] < 0x80) {
         *n_bytes = 1;
-        return 1u << s->v->classes[s->text[pos]];
+        return ASCII[s->text[pos]];
     }
     uint32_t code = decode_utf8(s->text, pos, end, n_bytes);
     if (code == NOT_UTF8) {
+        if (end - pos < 4) {
+            see_end(s, end); // the start of a character, perhaps
+        }
         return OTHER;
     }
     uint32_t block = s->v->blocks[code / KLLM_CLASS_BLOCK];
@@ -65,10 +88,9 @@ KLLM_INLINE uint32_t class_at(const struct splitter *s, uint64_t pos, uint64_t e
 // The end of the run of characters of a set.
 KLLM_INLINE uint64_t run_end(const struct splitter *s, uint64_t pos, uint64_t end, uint32_t set) {
     const uint8_t *text = s->text;
-    const uint8_t *classes = s->v->classes;
     for (;;) {
         while (pos < end && text[pos] < 0x80) {
-            if (!(set >> classes[text[pos]] & 1)) {
+            if (!(set & ASCII[text[pos]])) {
                 return pos;
             }
             pos++;

@@ -94,6 +94,35 @@ KLLM_INLINE int same_bytes(const struct vocab *v, uint32_t id, const uint8_t *by
            memcmp(v->text + v->start[id], bytes, n_bytes) == 0;
 }
 
+// A text of up to 16 bytes as two numbers, zeros after it.
+struct text_key {
+    uint64_t lo, hi;
+};
+
+// What is left of 8 bytes when only the first n count.
+static const uint64_t FIRST_BYTES[9] = {
+    0,
+    0xff,
+    0xffff,
+    0xffffff,
+    0xffffffff,
+    0xffffffffff,
+    0xffffffffffff,
+    0xffffffffffffff,
+    0xffffffffffffffff,
+};
+
+KLLM_INLINE struct text_key short_key(const uint8_t *bytes, uint64_t n_bytes, uint64_t readable) {
+    if (readable < 16) {
+        return (struct text_key){load_bytes(bytes, n_bytes < 8 ? n_bytes : 8),
+                                 n_bytes > 8 ? load_bytes(bytes + 8, n_bytes - 8) : 0};
+    }
+    if (n_bytes <= 8) {
+        return (struct text_key){load_u64(bytes) & FIRST_BYTES[n_bytes], 0};
+    }
+    return (struct text_key){load_u64(bytes), load_u64(bytes + 8) & FIRST_BYTES[n_bytes - 8]};
+}
+
 // Finds a token by its text: the token field of its slot, 0 if there is none.
 //
 // n_bytes is 1 or more; readable bytes from the start of the text may be read, n_bytes or more.
@@ -106,19 +135,9 @@ KLLM_INLINE uint32_t find_word(const struct vocab *v, const uint8_t *bytes, uint
         lo = hash_long(bytes, n_bytes);
     } else {
         length = (uint32_t)n_bytes;
-        if (readable >= 16) {
-            lo = load_u64(bytes);
-            hi = load_u64(bytes + 8);
-        } else {
-            lo = load_bytes(bytes, n_bytes < 8 ? n_bytes : 8);
-            hi = n_bytes > 8 ? load_bytes(bytes + 8, n_bytes - 8) : 0;
-        }
-        if (n_bytes < 8) {
-            lo &= ((uint64_t)1 << (8 * n_bytes)) - 1;
-            hi = 0;
-        } else {
-            hi &= ((uint64_t)1 << (8 * (n_bytes - 8))) - 1;
-        }
+        struct text_key key = short_key(bytes, n_bytes, readable);
+        lo = key.lo;
+        hi = key.hi;
     }
     uint64_t i = mix(mix(lo) + hi) >> v->word_shift & v->word_mask;
     for (;; i = (i + 1) & v->word_mask) {
@@ -219,10 +238,11 @@ struct splitter {
     uint64_t pos;
     uint64_t end;
     uint64_t bounds[MAX_STAGE];
+    uint32_t *saw_end; // set where the end of the text, and not what stands there, decided
 };
 
 void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *text, uint64_t pos,
-                      uint64_t end);
+                      uint64_t end, uint32_t *saw_end);
 
 /// Returns the end of the word that starts at s->pos (before s->end), and moves s->pos there.
 uint64_t kllm_split_next(struct splitter *s);
@@ -231,11 +251,32 @@ KLLM_INLINE uint32_t is_ascii_letter(uint32_t byte) {
     return (byte | 0x20) - 'a' < 26;
 }
 
+// The high bit of each of 8 bytes that is no ASCII letter.
+KLLM_INLINE uint64_t non_letters(uint64_t x) {
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t folded = (x & 0x7f * ones) | 0x20 * ones;
+    uint64_t from_a = folded + (0x80 - 'a') * ones;
+    uint64_t past_z = folded + (0x7f - 'z') * ones;
+    return (~from_a | past_z | x) & 0x80 * ones;
+}
+
 // The end of a word of ASCII letters at pos; pos where the rules have to decide.
-KLLM_INLINE uint64_t plain_word_end(const struct splitter *s, uint64_t pos) {
+KLLM_INLINE uint64_t plain_word_end(const struct splitter *s, uint64_t pos, uint64_t readable) {
     const uint8_t *text = s->text;
     uint64_t from = pos + (text[pos] == ' ');
     uint64_t p = from;
+    if (readable - pos >= 32) {
+        uint64_t others = non_letters(load_u64(text + p));
+        while (others == 0 && readable - p >= 24) {
+            p += 8;
+            others = non_letters(load_u64(text + p));
+        }
+        p += others == 0 ? 8 : (uint64_t)__builtin_ctzll(others) >> 3;
+        if (others != 0 && p < s->end) {
+            return p > from && text[p] < 0x80 ? p : pos;
+        }
+        p = p < s->end ? p : s->end;
+    }
     while (p < s->end && is_ascii_letter(text[p])) {
         p++;
     }
@@ -251,7 +292,7 @@ enum {
     BUFFER_SLACK = 16, // may be read past any byte of the buffer
 };
 
-// Symbols of a stretch of text, by the offset of their first byte; the work space of kllm_encode.
+// Symbols of a stretch of text, by the offset of their first byte.
 struct window {
     uint32_t ids[WINDOW_BYTES];
     uint32_t ranks[WINDOW_BYTES]; // of the pair with the next symbol
@@ -267,6 +308,37 @@ struct window {
     uint8_t buffer[WINDOW_BUFFER + BUFFER_SLACK]; // SentencePiece: text with its spaces made plain
 };
 
+// What words became that are no token, found by their bytes.
+enum {
+    CACHED_BYTES = 16,
+    CACHED_IDS = 11,
+    N_CACHED = 1024,
+};
+
+struct cached {
+    uint64_t lo, hi;
+    uint32_t ids[CACHED_IDS];
+    uint16_t n_bytes; // 0: nothing here
+    uint16_t n_id;
+};
+
+// A text that comes in pieces.
+struct stream {
+    uint32_t flags;
+    uint32_t is_started; // bos is written
+    uint32_t is_within;  // the text that waits begins within a word
+    uint32_t is_start;   // a space may be put before it
+    uint64_t n_bytes;
+    uint8_t text[KLLM_STREAM_BYTES + BUFFER_SLACK];
+};
+
+// The work space of an encoder.
+struct work {
+    struct window window;
+    struct cached cache[N_CACHED];
+    struct stream stream;
+};
+
 /// Merges the symbols of text[0, n_bytes) and writes those that are certain; all where last is 1.
 ///
 /// n_bytes is 1 .. WINDOW_BYTES; SentencePiece: text lies in w->buffer. Returns the number of bytes written, 1 or more.
@@ -280,7 +352,51 @@ void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *wor
                      uint64_t n_bytes, struct sink *out);
 
 /// Encodes a stretch of text by SentencePiece's rules, with a space before it where prefix is 1.
-void kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *text,
-                     uint64_t n_bytes, uint32_t prefix, struct sink *out);
+///
+/// last is 0 where more of the text is to come. Returns the bytes that are encoded, all if last.
+uint64_t kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *text,
+                         uint64_t n_bytes, uint32_t prefix, uint32_t last, struct sink *out);
+
+// ------------------------------------------------------------------------------------- special.c
+
+struct match {
+    uint64_t pos;
+    uint64_t n_bytes; // 0: none
+    uint32_t id;
+};
+
+// The tokens that are looked for in a text: ids sorted by their bytes.
+struct specials {
+    const uint32_t *ids;
+    uint32_t n;
+    uint64_t end;       // of a text that may go on
+    uint64_t cut_at;    // the first place where that end may have cut one off
+    uint8_t first[256]; // whether one starts with this byte
+};
+
+void kllm_open_specials(struct specials *sp, const struct vocab *v, uint32_t flags);
+
+/// Returns the first special token in text[pos, end), one of 0 bytes at end if there is none.
+///
+/// Of those that overlap, longer ones are found before shorter ones, then lower ids, then the
+/// leftmost.
+struct match kllm_next_special(const struct vocab *v, struct specials *sp, const uint8_t *text,
+                               uint64_t pos, uint64_t end);
+
+// ------------------------------------------------------------------------------------ tokenize.c
+
+// A part of a text without special tokens.
+struct stretch {
+    uint64_t pos;
+    uint64_t end;
+    uint64_t readable; // end of what may be read
+    uint32_t is_open;  // more may follow
+    uint64_t certain;  // open: words that end up to here are taken as they are
+};
+
+/// Encodes the words of byte-level BPE of a stretch; returns the end of the last, where it is open
+/// before the first that what follows may change.
+uint64_t kllm_encode_words(const struct vocab *v, struct work *w, const uint8_t *text,
+                           struct stretch part, struct sink *out);
 
 #endif

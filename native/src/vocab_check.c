@@ -35,7 +35,7 @@ static int32_t check_header(const struct kllm_vocab *h, uint64_t n_bytes, uint64
     const struct fact facts[] = {
         FACT(h->n_bytes <= n_bytes && h->n_bytes >= KLLM_VOCAB_HEADER_BYTES, n_bytes),
         FACT(is_bpe == (h->pre != KLLM_PRE_NONE), pre),
-        FACT(h->flags < 16, flags),
+        FACT(h->flags < 32, flags),
         FACT(!(h->flags & KLLM_VOCAB_ADD_BOS) || h->bos != NO_TOKEN, bos),
         FACT(!(h->flags & KLLM_VOCAB_ADD_EOS) || h->eos != NO_TOKEN, eos),
         FACT(h->n_vocab >= 1 && h->n_vocab <= KLLM_MAX_VOCAB, n_vocab),

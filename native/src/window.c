@@ -14,7 +14,7 @@ enum {
 
 #define NO_PAIR 0xffffffffu
 
-_Static_assert(sizeof(struct window) <= KLLM_ENCODE_WORK_BYTES, "work space");
+_Static_assert(sizeof(struct work) <= KLLM_ENCODE_WORK_BYTES, "work space");
 _Static_assert(WINDOW_BYTES == 1 << OFFSET_BITS, "an offset fits its bits of a heap entry");
 _Static_assert((32 - OFFSET_BITS) % (2 * SORT_BITS) == 0, "the sorted queue ends where it began");
 _Static_assert((int)WINDOW_MARGIN >= (int)KLLM_MAX_TOKEN_BYTES,

@@ -37,12 +37,28 @@ static uint8_t *random_text(size_t n_bytes) {
     return text;
 }
 
+static void use_in_pieces(const uint8_t *section, void *work, const uint8_t *text,
+                          size_t n_bytes) {
+    uint64_t n_taken, n_out;
+    size_t n_ids = draw(2) ? 6 * (n_bytes + KLLM_STREAM_BYTES) : draw(300);
+    uint32_t *ids = malloc(n_ids > 0 ? n_ids * 4 : 1);
+    kllm_encode_start(work, (uint32_t)draw(4));
+    for (int i = 0; i < 40; i++) { // the same text again and again fills what may wait
+        if (kllm_encode_piece(section, work, text, n_bytes, &n_taken, ids, n_ids, &n_out) != 0) {
+            break;
+        }
+    }
+    kllm_encode_finish(section, work, ids, n_ids, &n_out);
+    free(ids);
+}
+
 static void use(const uint8_t *section) {
     size_t n_bytes = draw(4) == 0 ? draw(20000) : draw(80);
     size_t n_ids = draw(2) ? 6 * n_bytes + 5 : draw(n_bytes + 1);
     uint8_t *text = random_text(n_bytes);
     uint32_t *ids = malloc(n_ids > 0 ? n_ids * 4 : 1);
     void *work = buffer(KLLM_ENCODE_WORK_BYTES);
+    memset(work, 0, KLLM_ENCODE_WORK_BYTES);
     uint64_t n_out;
     uint32_t flags = (uint32_t)draw(4);
     if (kllm_encode(section, work, text, n_bytes, flags, ids, n_ids, &n_out) == KLLM_OK) {
@@ -51,6 +67,9 @@ static void use(const uint8_t *section) {
         uint64_t n_text;
         kllm_decode(section, ids, n_out, (uint32_t)draw(4), back, n_back, &n_text);
         free(back);
+    }
+    if (draw(8) == 0) {
+        use_in_pieces(section, work, text, n_bytes);
     }
     free(work);
     free(ids);

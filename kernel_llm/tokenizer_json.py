@@ -1,0 +1,292 @@
+"""
+Vocabularies in tokenizer.json and tiktoken files, as the metadata of a GGUF file. CPython only.
+
+What pack_vocab reads from metadata is what stands here; docs/tokenizer.md lists what is accepted.
+"""
+
+import base64
+import binascii
+import json
+
+from kernel_llm import _abi, pre_patterns
+from kernel_llm.errors import KllmError
+from kernel_llm.pack_tables import byte_of_char
+from kernel_llm.pack_vocab import KEY, LOOKUP_FIRST
+from kernel_llm.pre_names import PRE_NAMES, pre_names
+
+_CHAR_OF_BYTE = {byte: char for char, byte in byte_of_char.items()}
+
+
+def _fail(where, what, code=_abi.KLLM_ERR_FORMAT):
+    raise KllmError(code, f"{where}: {what}")
+
+
+def _get(node, name, kind, where, default=None):
+    """Returns node[name], which must be of a type; default where it is missing or null."""
+    value = node.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        _fail(f"{where}.{name}", "is of the wrong type")
+    return value
+
+
+# ------------------------------------------------------------------------------- tokenizer.json
+
+
+def read_json(data):
+    """
+    Returns the GGUF metadata of a tokenizer.json file's bytes.
+
+    Byte-level BPE, SentencePiece BPE with byte fallback, and Unigram are accepted. Raises
+    KllmError(UNSUPPORTED) naming the part that is not, KllmError(FORMAT) for what is broken.
+    """
+    try:
+        root = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        _fail("tokenizer.json", f"is no JSON ({error})")
+    if not isinstance(root, dict):
+        _fail("tokenizer.json", "is no object")
+    model = _get(root, "model", dict, "tokenizer.json", {})
+    kind = model.get("type") or ("BPE" if "merges" in model else "none")
+    if kind == "Unigram":
+        metadata = _unigram(model)
+    elif kind == "BPE":
+        metadata = _bpe(root, model)
+    else:
+        _fail("model.type", f"{kind!r}; known: BPE, Unigram", _abi.KLLM_ERR_UNSUPPORTED)
+    _add_tokens(metadata, root)
+    _add_affixes(metadata, root)
+    return metadata
+
+
+def _listed(vocab):
+    """Returns the texts of {text: id} by id; ids may have gaps, which stay None."""
+    most = 2 * len(vocab) + 4096
+    texts = [None] * (max(vocab.values(), default=-1) + 1 if vocab else 0)
+    for text, id in vocab.items():
+        if not isinstance(id, int) or isinstance(id, bool) or not 0 <= id < most:
+            _fail(f"model.vocab[{text!r}]", f"{id!r} is no id", _abi.KLLM_ERR_RANGE)
+        texts[id] = text
+    return texts
+
+
+def _bpe(root, model):
+    vocab = _get(model, "vocab", dict, "model", {})
+    ids = [id for id in vocab.values() if not isinstance(id, int) or not 0 <= id < 1 << 20]
+    if ids or not vocab:
+        _fail("model.vocab", "has an id that is no id" if ids else "is empty")
+    texts = _listed(vocab)
+    merges = []
+    for idx, merge in enumerate(_get(model, "merges", list, "model", [])):
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(pair, list) or len(pair) != 2 or not all(
+                isinstance(text, str) for text in pair):  # fmt: skip
+            _fail(f"model.merges[{idx}]", "is no pair")
+        merges.append(pair)
+    if _get(model, "byte_fallback", bool, "model", False):
+        return _spm(root, model, texts, merges)
+    pre = _pre_name(root)
+    metadata = {
+        KEY + "model": b"gpt2", KEY + "pre": pre, KEY + "add_bos_token": False,
+        KEY + "merges": [f"{left} {right}".encode() for left, right in merges],
+        LOOKUP_FIRST: bool(_get(model, "ignore_merges", bool, "model", False)),
+    }  # fmt: skip
+    return _with_tokens(metadata, texts, lambda text: _abi.KLLM_TOKEN_NORMAL)
+
+
+def _with_tokens(metadata, texts, type_of):
+    """Adds texts, where None is an unused id, and their types."""
+    metadata[KEY + "tokens"] = [b"[unused%d]" % id if text is None else text.encode()
+                                for id, text in enumerate(texts)]  # fmt: skip
+    metadata[KEY + "token_type"] = [
+        _abi.KLLM_TOKEN_UNUSED if text is None else type_of(text) for text in texts
+    ]
+    return metadata
+
+
+def _spm(root, model, texts, merges):
+    """SentencePiece BPE: a merge's rank becomes the score of what it makes."""
+    scores = {}
+    for rank, (left, right) in enumerate(merges):
+        scores.setdefault(left + right, -float(rank))
+    unk = model.get("unk_token")
+
+    def type_of(text):
+        if text == unk:
+            return _abi.KLLM_TOKEN_UNKNOWN
+        is_byte = len(text) == 6 and text.startswith("<0x") and text.endswith(">")
+        return _abi.KLLM_TOKEN_BYTE if is_byte else _abi.KLLM_TOKEN_NORMAL
+
+    lowest = -float(len(merges)) - 1
+    metadata = {
+        KEY + "model": b"llama", KEY + "add_bos_token": False,
+        KEY + "add_space_prefix": _adds_space(root),
+        KEY + "scores": [scores.get(text, lowest) for text in texts],
+    }  # fmt: skip
+    if unk in texts:
+        metadata[KEY + "unknown_token_id"] = texts.index(unk)
+    for name in ("bos", "eos"):
+        metadata.setdefault(f"{KEY}{name}_token_id", 0xFFFFFFFF)
+    return _with_tokens(metadata, texts, type_of)
+
+
+def _steps(node, name, field):
+    """Returns the parts of a normalizer or pre-tokenizer, which may be a sequence of them."""
+    part = _get(node, name, dict, "tokenizer.json")
+    if part is None:
+        return []
+    steps = part.get(field, []) if part.get("type") == "Sequence" else [part]
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        _fail(name, "is no list of steps")
+    return steps
+
+
+def _adds_space(root):
+    for step in _steps(root, "normalizer", "normalizers"):
+        if step.get("type") == "Prepend":
+            return True
+    for step in _steps(root, "pre_tokenizer", "pretokenizers"):
+        if step.get("type") == "Metaspace":
+            return step.get("prepend_scheme", "always") != "never"
+    return False
+
+
+def _pre_name(root):
+    """Returns the name of a byte-level pre-tokenizer, recognised by its expressions."""
+    for step in _steps(root, "normalizer", "normalizers"):
+        # NFC changes no text that is in NFC; the callers' text is taken as it is.
+        if step.get("type") not in ("NFC",):
+            _fail("normalizer", f"{step.get('type')!r} with byte-level BPE",
+                  _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
+    patterns = []
+    for step in _steps(root, "pre_tokenizer", "pretokenizers"):
+        kind = step.get("type")
+        if kind == "Digits":
+            patterns.append(r"\p{N}" if step.get("individual_digits") else r"\p{N}+")
+        elif kind == "ByteLevel":
+            if step.get("add_prefix_space"):
+                _fail("pre_tokenizer.add_prefix_space", "is true", _abi.KLLM_ERR_UNSUPPORTED)
+            if step.get("use_regex", True):
+                patterns.append(pre_patterns.GPT2)
+        elif kind == "Punctuation":
+            patterns.append(r"[\p{P}\$\+<=>\^~\|`]+")
+        elif kind == "Split" and isinstance(step.get("pattern"), dict):
+            patterns.append(str(next(iter(step["pattern"].values()), "")))
+        else:
+            _fail("pre_tokenizer", f"{kind!r} is unknown", _abi.KLLM_ERR_UNSUPPORTED)
+    name = pre_patterns.name_of(patterns)
+    if name is None:
+        _fail("pre_tokenizer", f"cuts text by {' then '.join(map(repr, patterns))}, which is none "
+              f"of {', '.join(pre_names())}; name one of them", _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
+    return name.encode()
+
+
+def _unigram(model):
+    texts, scores = [], []
+    for idx, entry in enumerate(_get(model, "vocab", list, "model", [])):
+        if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str) or (
+                not isinstance(entry[1], (int, float))):  # fmt: skip
+            _fail(f"model.vocab[{idx}]", "is no [text, score]")
+        texts.append(entry[0])
+        scores.append(float(entry[1]))
+    _fail("model.type", "Unigram is not implemented", _abi.KLLM_ERR_UNSUPPORTED)
+
+
+def _add_tokens(metadata, root):
+    """Adds the added tokens: control tokens where they are special, else user-defined ones."""
+    tokens, types = metadata[KEY + "tokens"], metadata[KEY + "token_type"]
+    for idx, token in enumerate(_get(root, "added_tokens", list, "tokenizer.json", [])):
+        where = f"added_tokens[{idx}]"
+        if not isinstance(token, dict) or not isinstance(token.get("content"), str):
+            _fail(where, "is no token")
+        id = token.get("id")
+        if not isinstance(id, int) or not 0 <= id < len(tokens) + 4096:
+            _fail(where, f"{id!r} is no id", _abi.KLLM_ERR_RANGE)
+        while len(tokens) <= id:
+            tokens.append(b"[unused%d]" % len(tokens))
+            types.append(_abi.KLLM_TOKEN_UNUSED)
+            if KEY + "scores" in metadata:
+                metadata[KEY + "scores"].append(0.0)
+        tokens[id] = token["content"].encode()
+        if types[id] != _abi.KLLM_TOKEN_UNKNOWN:
+            types[id] = _abi.KLLM_TOKEN_CONTROL if token.get("special") else _abi.KLLM_TOKEN_USER
+
+
+def _add_affixes(metadata, root):
+    """Adds bos and eos where the post-processor's template has them around a text."""
+    processors = _steps(root, "post_processor", "processors")
+    for step in processors:
+        if step.get("type") != "TemplateProcessing":
+            continue
+        known = step.get("special_tokens") or {}
+        single = step.get("single") or []
+        if not isinstance(known, dict) or not isinstance(single, list):
+            _fail("post_processor", "is no template")
+        names = [part.get("SpecialToken", {}).get("id") for part in single
+                 if isinstance(part, dict)]  # fmt: skip
+        for name, text in (("bos", names[:1]), ("eos", names[-1:])):
+            ids = known.get(text[0], {}).get("ids") if text and text[0] else None
+            if ids and isinstance(ids, list):
+                metadata[f"{KEY}{name}_token_id"] = ids[0]
+                metadata[f"{KEY}add_{name}_token"] = True
+
+
+# ------------------------------------------------------------------------------------- tiktoken
+
+
+def read_tiktoken(data, pre, specials=None):
+    """
+    Returns the GGUF metadata of a tiktoken file: a line for each token, base64 and rank.
+
+    pre: name of the pre-tokenizer, which these files do not hold. specials: {text: id}.
+    """
+    if pre not in PRE_NAMES:
+        what = "tiktoken files name no pre-tokenizer; give one" if pre is None else (
+            f"unknown pre-tokenizer {pre!r}")  # fmt: skip
+        _fail("pre", f"{what}; known: {', '.join(pre_names())}", _abi.KLLM_ERR_UNSUPPORTED)
+    ranks = {}
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            text, rank = line.split()
+            ranks[base64.b64decode(text, validate=True)] = int(rank)
+        except (ValueError, binascii.Error):
+            _fail(f"line {number}", "is not base64 and a rank")
+        if not 0 <= int(rank) < _abi.KLLM_MAX_VOCAB:
+            _fail(f"line {number}", f"{int(rank)} is no rank", _abi.KLLM_ERR_RANGE)
+    texts = [None] * (1 + max([*ranks.values(), *(specials or {}).values()], default=-1))
+    for text, rank in ranks.items():
+        texts[rank] = "".join([_CHAR_OF_BYTE[byte] for byte in text])
+    metadata = {
+        KEY + "model": b"gpt2", KEY + "pre": pre.encode(), KEY + "add_bos_token": False,
+        KEY + "merges": _recovered(ranks), LOOKUP_FIRST: True,
+    }  # fmt: skip
+    _with_tokens(metadata, texts, lambda text: _abi.KLLM_TOKEN_NORMAL)
+    for text, id in (specials or {}).items():
+        metadata[KEY + "tokens"][id] = text.encode()
+        metadata[KEY + "token_type"][id] = _abi.KLLM_TOKEN_CONTROL
+    return metadata
+
+
+def _recovered(ranks):
+    """
+    Returns the merges of {token bytes: rank}, in order of rank.
+
+    Neighbours merge where their bytes together are a token. Within the bytes of one token that
+    takes one way, so only the last pair on that way ever makes it, in any text.
+    """
+    merges = []
+    for text, _ in sorted(ranks.items(), key=lambda item: item[1]):
+        parts = [text[i : i + 1] for i in range(len(text))]
+        while len(parts) > 2:
+            found = [ranks.get(parts[i] + parts[i + 1], 1 << 32) for i in range(len(parts) - 1)]
+            best = min(found)
+            if best == 1 << 32:
+                break
+            i = found.index(best)
+            parts[i : i + 2] = [parts[i] + parts[i + 1]]
+        if len(parts) == 2 and all(part in ranks for part in parts):
+            merges.append(" ".join("".join([_CHAR_OF_BYTE[b] for b in p]) for p in parts).encode())
+    return merges

@@ -1,0 +1,55 @@
+"""From a file that holds a vocabulary, of any kind, to its vocab section. CPython only."""
+
+import struct
+
+from kernel_llm import _abi
+from kernel_llm._native_cffi import ffi
+from kernel_llm.errors import KllmError
+from kernel_llm.pack_vocab import pack_vocab
+from kernel_llm.tokenizer_json import read_json, read_tiktoken
+
+MAX_BYTES = 1 << 28  # of a tokenizer.json or tiktoken file
+
+
+def read_section(path, pre=None, specials=None):
+    """
+    Returns (vocab section, what owns its memory) of a file, told apart by its first bytes.
+
+    Arguments and errors as in Tokenizer.from_file.
+    """
+    with open(path, "rb") as file:
+        magic = file.read(4)
+        if magic == b"GGUF":
+            return _from_gguf(path, pre), None
+        if magic == struct.pack("<I", _abi.KLLM_IMAGE_MAGIC):
+            return _from_image(path, pre)
+        data = magic + file.read(MAX_BYTES)
+    if len(data) > MAX_BYTES:
+        raise KllmError(_abi.KLLM_ERR_RANGE, f"{path}: no vocabulary is so large")
+    try:
+        if data.lstrip()[:1] == b"{":
+            metadata = read_json(data)
+        else:
+            metadata = read_tiktoken(data, pre, specials)
+        return pack_vocab(metadata, pre), None
+    except KllmError as error:
+        raise KllmError(error.code, f"{path}: {error.where}") from None
+
+
+def _from_gguf(path, pre):
+    from kernel_llm.gguf import GGUF
+
+    try:
+        return pack_vocab(GGUF(str(path)).metadata, pre)
+    except KllmError as error:
+        raise KllmError(error.code, f"{path}: {error.where}") from None
+
+
+def _from_image(path, pre):
+    from kernel_llm.image import Image
+
+    if pre is not None:
+        raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, f"{path}: an image is packed with its "
+                        "pre-tokenizer; pack it again with --pre")  # fmt: skip
+    image = Image(path)
+    return ffi.buffer(image.address + image.vocab_off, image.vocab_bytes), image

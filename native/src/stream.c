@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Encodes a text that comes in pieces: what the next piece cannot change, and no more.
+#include "vocab.h"
+
+// What one run over the waiting text finds; it takes effect when the ids fit.
+struct run {
+    const struct vocab *v;
+    struct work *w;
+    struct sink *out;
+    uint32_t is_last;
+    uint32_t is_started;
+    uint32_t is_within;
+    uint32_t is_start;
+};
+
+// Encodes windows of a word that has no end yet; returns the end of what is certain.
+static uint64_t encode_within(struct run *r, uint64_t pos, uint64_t end) {
+    const uint8_t *text = r->w->stream.text;
+    while (end - pos >= WINDOW_BYTES) {
+        pos += kllm_encode_window(r->v, &r->w->window, text + pos, WINDOW_BYTES, 0, r->out);
+        r->is_within = 1;
+    }
+    return pos;
+}
+
+// Encodes text[pos, end) as words; returns the end of what is certain.
+static uint64_t encode_words(struct run *r, uint64_t pos, uint64_t end, uint32_t is_open) {
+    struct stream *s = &r->w->stream;
+    uint64_t readable = s->n_bytes + BUFFER_SLACK;
+    if (r->is_within && pos < end) {
+        struct splitter split;
+        uint32_t saw_end = 0;
+        kllm_split_start(&split, r->v, s->text, pos, end, &saw_end);
+        uint64_t next = kllm_split_next(&split);
+        if (saw_end && is_open) {
+            return encode_within(r, pos, end);
+        }
+        kllm_merge_word(r->v, &r->w->window, s->text + pos, next - pos, r->out);
+        r->is_within = 0;
+        pos = next;
+    }
+    struct stretch part = {pos, end, readable, is_open, 0};
+    pos = kllm_encode_words(r->v, r->w, s->text, part, r->out);
+    if (end - pos > KLLM_STREAM_BYTES / 2) {
+        part.pos = pos;
+        part.certain = end - WINDOW_BYTES; // far enough from what is not known
+        pos = kllm_encode_words(r->v, r->w, s->text, part, r->out);
+        if (end - pos > KLLM_STREAM_BYTES / 2) {
+            pos = encode_within(r, pos, end);
+        }
+    }
+    return pos;
+}
+
+static uint64_t encode_plain(struct run *r, uint64_t pos, uint64_t end, uint32_t is_open) {
+    if (r->v->head->kind == KLLM_VOCAB_BPE) {
+        return encode_words(r, pos, end, is_open);
+    }
+    uint32_t prefix = r->is_start && (r->v->head->flags & KLLM_VOCAB_SPACE_PREFIX);
+    uint64_t n = kllm_encode_spm(r->v, &r->w->window, r->w->stream.text + pos, end - pos, prefix,
+                                 !is_open, r->out);
+    r->is_start = r->is_start && n == 0;
+    return pos + n;
+}
+
+// Encodes what waits; returns how many bytes of it are done.
+static uint64_t encode_waiting(struct run *r) {
+    struct stream *s = &r->w->stream;
+    const struct kllm_vocab *head = r->v->head;
+    struct specials sp;
+    kllm_open_specials(&sp, r->v, s->flags);
+    sp.end = r->is_last ? UINT64_MAX : s->n_bytes;
+    if (!r->is_started && (s->flags & KLLM_ENCODE_AFFIX) && (head->flags & KLLM_VOCAB_ADD_BOS)) {
+        put_id(r->out, head->bos);
+    }
+    r->is_started = 1;
+    uint64_t pos = 0;
+    while (pos < s->n_bytes) {
+        struct match m = {s->n_bytes, 0, 0};
+        if (sp.n > 0) {
+            m = kllm_next_special(r->v, &sp, s->text, pos, s->n_bytes);
+        }
+        uint32_t is_open = !r->is_last && (m.n_bytes == 0 || sp.cut_at != UINT64_MAX);
+        uint64_t end = is_open && sp.cut_at < m.pos ? sp.cut_at : m.pos;
+        if (end > pos) {
+            pos = encode_plain(r, pos, end, is_open);
+        }
+        if (is_open) {
+            return pos;
+        }
+        if (m.n_bytes > 0) {
+            put_id(r->out, m.id);
+            r->is_start = 1;
+            r->is_within = 0;
+        }
+        pos = m.pos + m.n_bytes;
+    }
+    return pos;
+}
+
+static int32_t run(const void *vocab, struct work *w, uint32_t is_last, uint32_t *ids,
+                   uint64_t n_ids, uint64_t *n_out) {
+    struct vocab v = vocab_open(vocab);
+    struct stream *s = &w->stream;
+    uint32_t eos =
+        is_last && (s->flags & KLLM_ENCODE_AFFIX) && (v.head->flags & KLLM_VOCAB_ADD_EOS);
+    uint64_t most = s->n_bytes * (v.head->kind == KLLM_VOCAB_BPE ? 1 : 6) + 5;
+    for (uint32_t writes = n_ids >= most; writes < 2; writes++) {
+        struct sink out = {ids, writes ? n_ids : 0, 0};
+        struct run r = {&v, w, &out, is_last, s->is_started, s->is_within, s->is_start};
+        uint64_t done = encode_waiting(&r);
+        if (eos) {
+            put_id(&out, v.head->eos);
+        }
+        *n_out = out.n;
+        if (out.n > n_ids) {
+            return KLLM_ERR_SPACE;
+        }
+        if (writes) {
+            s->is_started = r.is_started;
+            s->is_within = r.is_within;
+            s->is_start = r.is_start;
+            s->n_bytes -= done;
+            memmove(s->text, s->text + done, s->n_bytes);
+        }
+    }
+    return KLLM_OK;
+}
+
+void kllm_encode_start(void *work, uint32_t flags) {
+    struct stream *s = &((struct work *)work)->stream;
+    s->flags = flags;
+    s->is_started = 0;
+    s->is_within = 0;
+    s->is_start = 1;
+    s->n_bytes = 0;
+}
+
+int32_t kllm_encode_piece(const void *vocab, void *work, const uint8_t *text, uint64_t n_bytes,
+                          uint64_t *n_taken, uint32_t *ids, uint64_t n_ids, uint64_t *n_out) {
+    struct stream *s = &((struct work *)work)->stream;
+    uint64_t n_waiting = s->n_bytes;
+    uint64_t room = KLLM_STREAM_BYTES - n_waiting;
+    uint64_t n = n_bytes < room ? n_bytes : room;
+    memcpy(s->text + n_waiting, text, n);
+    s->n_bytes += n;
+    *n_taken = n;
+    *n_out = 0;
+    if (s->n_bytes < KLLM_STREAM_BYTES) {
+        return KLLM_OK;
+    }
+    int32_t status = run(vocab, work, 0, ids, n_ids, n_out);
+    if (status != KLLM_OK) {
+        s->n_bytes = n_waiting;
+        *n_taken = 0;
+    }
+    return status;
+}
+
+int32_t kllm_encode_finish(const void *vocab, void *work, uint32_t *ids, uint64_t n_ids,
+                           uint64_t *n_out) {
+    struct stream *s = &((struct work *)work)->stream;
+    int32_t status = run(vocab, work, 1, ids, n_ids, n_out);
+    if (status == KLLM_OK) {
+        kllm_encode_start(work, s->flags);
+    }
+    return status;
+}
