@@ -31,9 +31,9 @@ void *memset(void *out, int byte, size_t n_bytes);
 int memcmp(const void *a, const void *b, size_t n_bytes);
 
 // Freestanding code calls them even for four bytes, unless told that they are the usual ones.
-#define memcpy(out, in, n_bytes) __builtin_memcpy(out, in, n_bytes)
-#define memmove(out, in, n_bytes) __builtin_memmove(out, in, n_bytes)
-#define memset(out, byte, n_bytes) __builtin_memset(out, byte, n_bytes)
+#define memcpy(...) __builtin_memcpy(__VA_ARGS__)
+#define memmove(...) __builtin_memmove(__VA_ARGS__)
+#define memset(...) __builtin_memset(__VA_ARGS__)
 
 KLLM_INLINE uint64_t align_up(uint64_t n, uint64_t align) {
     return (n + align - 1) & ~(align - 1);
