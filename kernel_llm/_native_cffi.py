@@ -14,10 +14,12 @@ ENGINE = "native"
 
 try:
     from kernel_llm._kllm import ffi, lib
-except ImportError as error:
+except ModuleNotFoundError as error:
     raise ImportError(
         f"kernel-llm's core is not built ({error}); run `make` or `pip install .`"
     ) from error
+except ImportError as error:
+    raise KllmError(_abi.KLLM_ERR_ABI, f"the core cannot be loaded: {error}") from error
 
 if lib.kllm_abi_version() != _abi.ABI_VERSION:
     raise KllmError(

@@ -12,9 +12,13 @@ import struct
 
 from kernel_llm import _abi, check_py, sampler_py
 from kernel_llm.engine_py import Engine
+from kernel_llm.errors import KllmError
 from tokenizer import Tokenizer
 
 ENGINE = "python"
+
+if 1.0 + 2.0**-52 == 1.0:
+    raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, "Python's floats are not of 64 bits here")
 
 _KV_DTYPES = (_abi.KLLM_F32, _abi.KLLM_F16, _abi.KLLM_Q8_0)
 _SAMPLER = "<4f2IQ"

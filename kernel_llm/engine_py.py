@@ -166,6 +166,7 @@ class Engine:
     def append(self, token, slot):
         """Appends a token to a sequence; returns the residual stream after all layers."""
         pos = len(self.history[slot])
+        self.cut(slot, pos)  # an interrupt may have left a part of a token behind
         x = self._weights(_abi.KLLM_T_TOKEN_EMBD).row(token)
         positions = self._matrix_row(_abi.KLLM_T_POS_EMBD, pos)
         if positions is not None:

@@ -10,6 +10,7 @@ import pytest
 from conftest import SEED
 from kernel_llm import _abi, _native_py, check_py, sampler_py
 from kernel_llm import _native as native
+from kernel_llm.engine_py import Engine
 from kernel_llm.image import Image
 from kernel_llm.model import Model, Sampler
 from kernel_llm.opening import open_image
@@ -155,3 +156,26 @@ def test_image_is_read_alike(tiny_models):
         assert list(image.tensors()) == expected
         image.check_body()
         image.close()
+
+
+def test_a_token_that_an_interrupt_cut_short_leaves_nothing_behind(image_bytes, monkeypatch):
+    data = image_bytes["llama"]
+    header, config = check_py.check_image(data), (16, 1, 1, 1, 1, _abi.KLLM_F16)
+    engine = Engine(data, header, config)
+    engine.append(3, 0)
+    expected = engine.append(5, 0)
+    engine.cut(0, 1)
+    calls = []
+
+    def interrupted(weights, inputs, bias=None):
+        calls.append(weights)
+        if len(calls) == 10:
+            raise KeyboardInterrupt
+        return [0.0] * len(weights.rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kernel_llm.engine_py.Weights.multiply", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.append(7, 0)
+    assert engine.history == [[3]]
+    assert engine.append(5, 0) == expected
