@@ -8,6 +8,7 @@ of Debian 13, through `ffi` and libkllm.so, for this machine and for an emulated
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -174,3 +175,13 @@ def test_extension_of_another_version_is_refused():
     script = "from kernel_llm import _abi; _abi.ABI_VERSION ^= 1; import kernel_llm._native"
     refused = run([sys.executable, "-c"], script)
     assert refused.returncode == 1 and b"KllmError: ABI" in refused.stderr
+
+
+def test_example_of_the_documentation_runs(native, packed, tmp_path):
+    text = (ROOT / "docs" / "micropython.md").read_text()
+    script = tmp_path / "example.py"
+    script.write_text(re.search(r"```python\n(.*?)```", text, re.S)[1])
+    script.write_text(
+        script.read_text().replace('"model.kllm"', repr(str(packed("llama", "q8_0"))))
+    )
+    assert output_of(native, script) == output_of([sys.executable], script)

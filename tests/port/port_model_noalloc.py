@@ -19,6 +19,7 @@ except ImportError:  # CPython has no such lock: tests/test_noalloc.py counts th
     heap_unlock = heap_lock
 
 N_TOKEN = 64
+STOP = 1000000  # is added to ids that would end a text
 
 
 def is_locked():
@@ -30,6 +31,7 @@ def is_locked():
 
 
 def generate(model, sampler, ids):
+    n_held = model.length()
     for i in range(N_TOKEN):
         token = model.sample(sampler)
         if token < 0:
@@ -38,7 +40,9 @@ def generate(model, sampler, ids):
         status = model.step(token)
         if status < 0:
             return status
-    return 0
+        if model.is_stop(token):
+            ids[i] += STOP
+    return model.length() - n_held
 
 
 with kernel_llm.open(sys.argv[1], n_ctx=128) as model:
