@@ -22,7 +22,8 @@ build/ready: .venv/ready $(NATIVE)
 bench: all ## set up, then the benchmark suite
 	$(PY) -m benches.suite --simd
 
-test: all ## set up, then every test
+test: all ## set up, then every test; without emulators those that need them are skipped
+	-@$(PY) -m qemu.tools
 	$(PY) -m pytest
 
 lint: all ## style, names, generated files, the header alone

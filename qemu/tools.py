@@ -46,3 +46,7 @@ def require(*programs):
             + "\n"
         )
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    require(*PACKAGES)
