@@ -17,9 +17,11 @@ from kernel_llm.encoder import _bytes_of
 from kernel_llm.errors import KllmError
 from kernel_llm.files import atomic_write
 from kernel_llm.tokenizer_offsets import offsets_of
+from kernel_llm.tokenizer_stream import StreamEncoder
 from tokenizer.vocab import Vocab
 
 _ROOM = 4096  # ids a lane can take before it grows
+_SPECIAL = (_abi.KLLM_TOKEN_CONTROL, _abi.KLLM_TOKEN_UNKNOWN, _abi.KLLM_TOKEN_USER)
 _ROOM_KEPT = 1 << 18
 _SHORT_TEXT = 512  # bytes on average, below which threads cost more than they bring
 
@@ -83,6 +85,10 @@ class Tokenizer:
         if not 0 <= id < self.vocab.n_vocab:
             raise KllmError(_abi.KLLM_ERR_RANGE, f"token {id} is not below {self.vocab.n_vocab}")
         return self.vocab.text(id)
+
+    def is_special(self, id):
+        """Says whether a token is a control, unknown or user-defined one."""
+        return self.vocab.type(id) in _SPECIAL
 
     def encode(self, text, special=False, affix=False, offsets=False):
         """
@@ -167,6 +173,10 @@ class Tokenizer:
         for thread in others:
             thread.join()
         return results
+
+    def stream_encoder(self, special=False, affix=False):
+        """Returns a StreamEncoder: text in pieces, the ids of the whole, a fixed space."""
+        return StreamEncoder(self, special | affix << 1)
 
     def decode_bytes(self, ids, special=False, start=True):
         """

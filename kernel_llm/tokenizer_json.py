@@ -177,8 +177,8 @@ def _pre_name(root):
             _fail("pre_tokenizer", f"{kind!r} is unknown", _abi.KLLM_ERR_UNSUPPORTED)
     name = pre_patterns.name_of(patterns)
     if name is None:
-        _fail("pre_tokenizer", f"cuts text by {' then '.join(map(repr, patterns))}, which is none "
-              f"of {', '.join(pre_names())}; name one of them", _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
+        _fail("pre_tokenizer", f"cuts text by {' then '.join(map(repr, patterns))}, which no name "
+              f"stands for; known: {', '.join(pre_names())}", _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
     return name.encode()
 
 

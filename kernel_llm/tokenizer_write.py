@@ -69,11 +69,11 @@ def _affixes(vocab):
 
 
 def _table(vocab, shown):
-    """Returns {text: id} of the tokens that are not special, of equal texts the lowest id."""
+    """Returns {text: id} of all tokens, of equal texts the lowest id."""
     table = {}
     for id in range(vocab.n_vocab):
-        if vocab.type(id) not in _SPECIAL:
-            table.setdefault(shown(id), id)
+        is_special = vocab.type(id) in _SPECIAL
+        table.setdefault(_text(vocab.text(id)) if is_special else shown(id), id)
     return table
 
 
@@ -92,8 +92,8 @@ def _byte_level(vocab):
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False,
              "use_regex": False}  # fmt: skip
     return {
-        "normalizer": None, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*steps, level]},
-        "decoder": level,
+        "normalizer": None, "decoder": level,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*steps, level]},
         "model": {
             "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
             "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
@@ -122,8 +122,6 @@ def _sentencepiece(vocab):
                 merges.append((vocab.score(id), cut, text[:cut], text[cut:]))
     merges.sort()
     unk = None if vocab.unk >= vocab.n_vocab else _text(vocab.text(vocab.unk))
-    if unk is not None:
-        table[unk] = vocab.unk
     prefix = bool(vocab.flags & _abi.KLLM_VOCAB_SPACE_PREFIX)
     space = {"type": "Replace", "pattern": {"String": " "}, "content": _MARK}
     steps = [{"type": "Prepend", "prepend": _MARK}, space] if prefix else [space]

@@ -9,34 +9,45 @@ struct run {
     struct sink *out;
     uint32_t is_last;
     uint32_t is_started;
-    uint32_t is_within;
+    uint32_t n_within;
     uint32_t is_start;
 };
 
-// Encodes windows of a word that has no end yet; returns the end of what is certain.
-static uint64_t encode_within(struct run *r, uint64_t pos, uint64_t end) {
+// Encodes windows of a word that has no end yet, from pos + n_done; returns where the character
+// starts that is the first not encoded as a whole.
+static uint64_t encode_within(struct run *r, uint64_t pos, uint64_t n_done, uint64_t end) {
     const uint8_t *text = r->w->stream.text;
-    while (end - pos >= WINDOW_BYTES) {
-        pos += kllm_encode_window(r->v, &r->w->window, text + pos, WINDOW_BYTES, 0, r->out);
-        r->is_within = 1;
+    uint64_t p = pos + n_done;
+    while (p < end && end - p >= WINDOW_BYTES) {
+        p += kllm_encode_window(r->v, &r->w->window, text + p, WINDOW_BYTES, 0, r->out);
     }
-    return pos;
+    n_done = 0;
+    for (uint64_t back = 1; back <= 3 && back <= p - pos; back++) {
+        uint32_t n_bytes;
+        decode_utf8(text, p - back, end, &n_bytes);
+        n_done = n_bytes > back ? back : n_done;
+    }
+    r->n_within = 1 + (uint32_t)n_done;
+    return p - n_done;
 }
 
 // Encodes text[pos, end) as words; returns the end of what is certain.
 static uint64_t encode_words(struct run *r, uint64_t pos, uint64_t end, uint32_t is_open) {
     struct stream *s = &r->w->stream;
     uint64_t readable = s->n_bytes + BUFFER_SLACK;
-    if (r->is_within && pos < end) {
+    if (r->n_within > 0 && pos < end) {
         struct splitter split;
         uint32_t saw_end = 0;
         kllm_split_start(&split, r->v, s->text, pos, end, &saw_end);
         uint64_t next = kllm_split_next(&split);
+        uint64_t from = pos + r->n_within - 1;
         if (saw_end && is_open) {
-            return encode_within(r, pos, end);
+            return encode_within(r, pos, from - pos, end);
         }
-        kllm_merge_word(r->v, &r->w->window, s->text + pos, next - pos, r->out);
-        r->is_within = 0;
+        if (next > from) {
+            kllm_merge_word(r->v, &r->w->window, s->text + from, next - from, r->out);
+        }
+        r->n_within = 0;
         pos = next;
     }
     struct stretch part = {pos, end, readable, is_open, 0};
@@ -46,7 +57,7 @@ static uint64_t encode_words(struct run *r, uint64_t pos, uint64_t end, uint32_t
         part.certain = end - WINDOW_BYTES; // far enough from what is not known
         pos = kllm_encode_words(r->v, r->w, s->text, part, r->out);
         if (end - pos > KLLM_STREAM_BYTES / 2) {
-            pos = encode_within(r, pos, end);
+            pos = encode_within(r, pos, 0, end);
         }
     }
     return pos;
@@ -91,7 +102,7 @@ static uint64_t encode_waiting(struct run *r) {
         if (m.n_bytes > 0) {
             put_id(r->out, m.id);
             r->is_start = 1;
-            r->is_within = 0;
+            r->n_within = 0;
         }
         pos = m.pos + m.n_bytes;
     }
@@ -107,7 +118,7 @@ static int32_t run(const void *vocab, struct work *w, uint32_t is_last, uint32_t
     uint64_t most = s->n_bytes * (v.head->kind == KLLM_VOCAB_BPE ? 1 : 6) + 5;
     for (uint32_t writes = n_ids >= most; writes < 2; writes++) {
         struct sink out = {ids, writes ? n_ids : 0, 0};
-        struct run r = {&v, w, &out, is_last, s->is_started, s->is_within, s->is_start};
+        struct run r = {&v, w, &out, is_last, s->is_started, s->n_within, s->is_start};
         uint64_t done = encode_waiting(&r);
         if (eos) {
             put_id(&out, v.head->eos);
@@ -118,7 +129,7 @@ static int32_t run(const void *vocab, struct work *w, uint32_t is_last, uint32_t
         }
         if (writes) {
             s->is_started = r.is_started;
-            s->is_within = r.is_within;
+            s->n_within = r.n_within;
             s->is_start = r.is_start;
             s->n_bytes -= done;
             memmove(s->text, s->text + done, s->n_bytes);
@@ -131,7 +142,7 @@ void kllm_encode_start(void *work, uint32_t flags) {
     struct stream *s = &((struct work *)work)->stream;
     s->flags = flags;
     s->is_started = 0;
-    s->is_within = 0;
+    s->n_within = 0;
     s->is_start = 1;
     s->n_bytes = 0;
 }

@@ -326,7 +326,7 @@ struct cached {
 struct stream {
     uint32_t flags;
     uint32_t is_started; // bos is written
-    uint32_t is_within;  // the text that waits begins within a word
+    uint32_t n_within;   // 0: a word begins what waits; else it goes on, n - 1 bytes are encoded
     uint32_t is_start;   // a space may be put before it
     uint64_t n_bytes;
     uint8_t text[KLLM_STREAM_BYTES + BUFFER_SLACK];

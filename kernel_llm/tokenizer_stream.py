@@ -1,0 +1,50 @@
+"""Encodes a text that comes in pieces, in a fixed space. CPython only."""
+
+from kernel_llm import _abi
+from kernel_llm._native_cffi import ffi, lib
+
+
+class StreamEncoder:
+    """
+    Text in pieces to the ids of the whole, in KLLM_ENCODE_WORK_BYTES and room for ids.
+
+    Made by Tokenizer.stream_encoder. At most KLLM_STREAM_BYTES of text wait for what follows
+    them; docs/tokenizer.md says which texts are cut where the whole is not.
+    """
+
+    def __init__(self, tokenizer, flags):
+        self._tokenizer = tokenizer  # keeps the vocabulary alive
+        self._vocab = tokenizer._vocab
+        self._work = ffi.new("char[]", _abi.KLLM_ENCODE_WORK_BYTES)
+        self._n_taken = ffi.new("uint64_t *")
+        self._n_out = ffi.new("uint64_t *")
+        self._room = _abi.KLLM_STREAM_BYTES + 8
+        self._ids = ffi.new("uint32_t[]", self._room)
+        lib.kllm_encode_start(self._work, flags)
+
+    def push(self, text):
+        """Takes str or bytes; returns the ids that are certain by now, often none."""
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+        whole = ffi.from_buffer(data)
+        pos = 0
+        ids = []
+        while pos < len(data):
+            self._fit(lambda: lib.kllm_encode_piece(  # noqa: B023, called before pos moves
+                self._vocab, self._work, whole + pos, len(data) - pos, self._n_taken, self._ids,
+                self._room, self._n_out))  # fmt: skip
+            pos += self._n_taken[0]
+            ids += ffi.unpack(self._ids, self._n_out[0])
+        return ids
+
+    def finish(self):
+        """Returns the rest of the ids, and starts anew."""
+        self._fit(lambda: lib.kllm_encode_finish(
+            self._vocab, self._work, self._ids, self._room, self._n_out))  # fmt: skip
+        return ffi.unpack(self._ids, self._n_out[0])
+
+    def _fit(self, call):
+        """Calls the core, with more room for ids if there is too little."""
+        if call() == _abi.KLLM_ERR_SPACE:
+            self._room = self._n_out[0]
+            self._ids = ffi.new("uint32_t[]", self._room)
+            call()
