@@ -52,6 +52,7 @@ with kernel_llm.open(sys.argv[1], n_ctx=128) as model:
     model.prefill(model.encode("the world, hello "))
     sampler = Sampler(50.0, 0, 1.0, 0.0, 1.1, 64, 7)
     ids = array("I", [0] * N_TOKEN)
+    locked = status = None  # a new name would make the table of names grow
     heap_lock()
     try:
         locked = is_locked()
