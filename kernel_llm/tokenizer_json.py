@@ -177,8 +177,9 @@ def _pre_name(root):
             _fail("pre_tokenizer", f"{kind!r} is unknown", _abi.KLLM_ERR_UNSUPPORTED)
     name = pre_patterns.name_of(patterns)
     if name is None:
-        _fail("pre_tokenizer", f"cuts text by {' then '.join(map(repr, patterns))}, which no name "
-              f"stands for; known: {', '.join(pre_names())}", _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
+        shown = " then ".join(map(repr, patterns))
+        _fail("pre_tokenizer", f"cuts text by {shown}, which no name stands for; known: "
+              f"{', '.join(pre_names())}", _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
     return name.encode()
 
 

@@ -29,22 +29,26 @@ class StreamEncoder:
         pos = 0
         ids = []
         while pos < len(data):
-            self._fit(lambda: lib.kllm_encode_piece(  # noqa: B023, called before pos moves
+            status = lib.kllm_encode_piece(
                 self._vocab, self._work, whole + pos, len(data) - pos, self._n_taken, self._ids,
-                self._room, self._n_out))  # fmt: skip
+                self._room, self._n_out)  # fmt: skip
             pos += self._n_taken[0]
-            ids += ffi.unpack(self._ids, self._n_out[0])
+            ids += self._taken(status)
         return ids
 
     def finish(self):
         """Returns the rest of the ids, and starts anew."""
-        self._fit(lambda: lib.kllm_encode_finish(
-            self._vocab, self._work, self._ids, self._room, self._n_out))  # fmt: skip
-        return ffi.unpack(self._ids, self._n_out[0])
+        while True:
+            status = lib.kllm_encode_finish(
+                self._vocab, self._work, self._ids, self._room, self._n_out)  # fmt: skip
+            if status == 0:
+                return self._taken(status)
+            self._taken(status)
 
-    def _fit(self, call):
-        """Calls the core, with more room for ids if there is too little."""
-        if call() == _abi.KLLM_ERR_SPACE:
-            self._room = self._n_out[0]
-            self._ids = ffi.new("uint32_t[]", self._room)
-            call()
+    def _taken(self, status):
+        """Returns the ids that a call gave; none, and more room, where they did not fit."""
+        if status == 0:
+            return ffi.unpack(self._ids, self._n_out[0])
+        self._room = self._n_out[0]
+        self._ids = ffi.new("uint32_t[]", self._room)
+        return []

@@ -122,7 +122,7 @@ def _ids(path):
     rest = b""
     for chunk in _chunks(path, "decode"):
         chunk = rest + chunk.translate(bytes.maketrans(b",[]\t\r\n", b"      "))
-        whole, space, rest = chunk.rpartition(b" ")
+        whole, _space, rest = chunk.rpartition(b" ")
         yield _numbers(whole)
     yield _numbers(rest)
 
