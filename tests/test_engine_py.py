@@ -16,7 +16,8 @@ from kernel_llm.model import Model, Sampler
 from kernel_llm.opening import open_image
 
 # Of the interface, what nothing calls to open and run a model.
-NOT_OFFERED = ("kllm_arena_", "kllm_kernel_name", "kllm_kernel_run", "kllm_vocab_check")
+NOT_OFFERED = ("kllm_arena_", "kllm_kernel_name", "kllm_kernel_run", "kllm_vocab_check",
+               "kllm_encode_")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
