@@ -132,7 +132,7 @@ def test_record_then_gate_and_an_old_file_stays_when_refused(capsys, tmp_path):
     status, out, _ = call(capsys, *common, "--record")
     assert status == 0 and "recorded" in out
     status, out, _ = call(capsys, *common, "--gate", "--slow", "200")
-    assert status == 1, out
+    assert status in (1, 3), out  # never green; on a machine too busy to tell, inconclusive
     base.write_text('{"format": "kernel-llm-bench", "version": 99, "runs": []}')
     before = base.read_bytes()
     status, _, err = call(capsys, *common, "--gate", "--record")
