@@ -5,6 +5,7 @@ import sys
 import time
 
 from kernel_llm import _abi, gguf, opening
+from kernel_llm import _native as native
 from kernel_llm import chat as turns
 from kernel_llm import image as images
 from kernel_llm.errors import KllmError
@@ -23,6 +24,8 @@ def _model_path(args):
 
 
 def _open(args, **options):
+    if native.ENGINE == "python":
+        print("kernel_llm: no C core: the Python engine computes, slowly", file=sys.stderr)
     image = opening.open_image(_model_path(args), show_progress)
     return Model(image, n_ctx=args.ctx, threads=args.threads, kv=args.kv, n_batch=args.batch,
                  **options)  # fmt: skip

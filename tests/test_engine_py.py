@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of the Python engine against those of the core: image check, sampler, binding."""
 
+import os
 import random
 import struct
+import subprocess
+import sys
 import zlib
 
 import pytest
 
-from conftest import SEED
+from conftest import ROOT, SEED
 from kernel_llm import _abi, _native_py, check_py, sampler_py
 from kernel_llm import _native as native
 from kernel_llm.engine_py import Engine
@@ -180,3 +183,16 @@ def test_a_token_that_an_interrupt_cut_short_leaves_nothing_behind(image_bytes, 
             engine.append(7, 0)
     assert engine.history == [[3]]
     assert engine.append(5, 0) == expected
+
+
+def test_command_line_answers_without_the_core_and_says_so(tiny_models):
+    words = ["generate", str(tiny_models("gpt2", "q4_0")), "-p", "Hello", "-n", "4"]
+    found = {}
+    for engine in ("native", "python"):
+        environment = {**os.environ, "KLLM_ENGINE": engine}
+        command = [sys.executable, "-m", "kernel_llm", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        found[engine] = done.stdout
+        assert (b"Python engine" in done.stderr) == (engine == "python")
+    assert found["python"] == found["native"] != b""

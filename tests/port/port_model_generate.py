@@ -43,9 +43,15 @@ for kv in sys.argv[2:] or ("f16", "q8_0", "f32"):
                     call()
                 except KllmError as error:
                     print(error)
-for path in (__file__, sys.argv[1] + ".missing"):
+with open(sys.argv[1], "rb") as file:
+    start = file.read(4096)
+cut = sys.argv[1] + ".cut"
+for n_bytes in (-1, 0, 3, 4, 255, 256, 4096):
+    if n_bytes >= 0:
+        with open(cut, "wb") as file:
+            file.write(start[:n_bytes])
     try:
-        kernel_llm.open(path)
+        kernel_llm.open(cut if n_bytes >= 0 else sys.argv[1] + ".missing")
     except KllmError as error:
         print(error.code)
     except OSError as error:
