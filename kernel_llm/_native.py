@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 What computes: the binding to the core that fits this interpreter, or its slow twin in Python.
 

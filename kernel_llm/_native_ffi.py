@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The core under MicroPython: the functions of kllm.h by their own names, and memory for them.
 
