@@ -2,7 +2,7 @@
 
 from kernel_llm._port import const
 
-ABI_VERSION = const(1920715841)
+ABI_VERSION = const(650687106)
 
 KLLM_OK = const(0)
 KLLM_ERR_ABI = const(-1)
@@ -47,6 +47,7 @@ KLLM_ENCODE_WORK_BYTES = const(262144)
 KLLM_STREAM_BYTES = const(65536)
 KLLM_VOCAB_BPE = const(1)
 KLLM_VOCAB_SPM = const(2)
+KLLM_VOCAB_UNIGRAM = const(3)
 KLLM_PRE_NONE = const(0)
 KLLM_PRE_GPT2 = const(1)
 KLLM_PRE_SMOLLM = const(2)
@@ -64,6 +65,7 @@ KLLM_VOCAB_ADD_EOS = const(2)
 KLLM_VOCAB_SPACE_PREFIX = const(4)
 KLLM_VOCAB_SPACE_SPLITS = const(8)
 KLLM_VOCAB_WORDS_FIRST = const(16)
+KLLM_VOCAB_FEW_SPACES = const(32)
 KLLM_TOKEN_UNDEFINED = const(0)
 KLLM_TOKEN_NORMAL = const(1)
 KLLM_TOKEN_UNKNOWN = const(2)
@@ -262,7 +264,10 @@ KLLM_VOCAB = (
         "score_off": (144, "<Q"),
         "special_off": (152, "<Q"),
         "class_off": (160, "<Q"),
-        "reserved": (168, 88),
+        "map_off": (168, "<Q"),
+        "map_bytes": (176, "<Q"),
+        "longest": (184, "<Q"),
+        "reserved": (192, 64),
     },
 )
 KLLM_WORD = (

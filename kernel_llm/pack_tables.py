@@ -144,8 +144,8 @@ def merge_texts(parts, known, scores):
     return parts
 
 
-def spm_whole(texts, tokens, types, scores):
-    """Returns {text: token field} of all tokens that text may become."""
+def spm_known(texts, tokens, types):
+    """Returns {text: id} of all tokens that text may become."""
     known = {}
     for id, text in enumerate(texts):
         is_user = types[id] == _abi.KLLM_TOKEN_USER
@@ -153,6 +153,12 @@ def spm_whole(texts, tokens, types, scores):
             continue  # in text every space is U+2581 by then, and no text holds one itself
         if types[id] in PLAIN_TYPES or is_user:
             known.setdefault(text, id)
+    return known
+
+
+def spm_whole(texts, tokens, types, scores):
+    """Returns {text: token field} of all tokens that text may become."""
+    known = spm_known(texts, tokens, types)
     return {text: id | WHOLE * (merge_texts(_characters(text), known, scores) == [text])
             for text, id in known.items()}  # fmt: skip
 

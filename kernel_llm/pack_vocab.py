@@ -17,6 +17,7 @@ from kernel_llm.pack_tables import (
     hash_words,
     merge_whole,
     section,
+    spm_known,
     spm_whole,
 )
 from kernel_llm.pre_names import PRE_NAMES, pre_names
@@ -31,6 +32,11 @@ BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>\Z")
 TURN_ENDS = (b"<|eot_id|>", b"<|im_end|>", b"<|end|>", b"<end_of_turn>", b"<|endoftext|>",
              b"<|end_of_text|>", b"<EOT>", b"_<EOT>", b"<end_of_utterance>")  # fmt: skip
 
+KINDS = {"gpt2": _abi.KLLM_VOCAB_BPE, "llama": _abi.KLLM_VOCAB_SPM, "t5": _abi.KLLM_VOCAB_UNIGRAM}
+
+# What files of SentencePiece vocabularies without these keys mean.
+DEFAULT_IDS = {"gpt2": {}, "llama": {"bos": 1, "eos": 2, "unk": 0},
+               "t5": {"eos": 1, "unk": 2, "pad": 0}}  # fmt: skip
 SPECIAL_TYPES = (_abi.KLLM_TOKEN_CONTROL, _abi.KLLM_TOKEN_UNKNOWN, _abi.KLLM_TOKEN_USER)
 
 
@@ -132,11 +138,10 @@ def _raw_bytes(token):
         return token
 
 
-def _special_ids(metadata, tokens, known, is_bpe):
+def _special_ids(metadata, tokens, known, model):
     """Returns {name: id} of bos, eos, unk, pad and eot."""
     names = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "eot": "eot"}
-    # What files of SentencePiece vocabularies without these keys mean.
-    defaults = {} if is_bpe else {"bos": 1, "eos": 2, "unk": 0}
+    defaults = DEFAULT_IDS[model]
     ids = {}
     for name, long_name in names.items():
         id = _scalar(metadata, long_name + "_token_id", int, defaults.get(name, NO_TOKEN))
@@ -149,10 +154,10 @@ def _special_ids(metadata, tokens, known, is_bpe):
     return ids
 
 
-def _flags(metadata, ids, is_bpe, add_bos):
+def _flags(metadata, ids, is_bpe, add_bos, add_eos):
     """Returns the kllm_vocab_flag bits that the file decides."""
     add_bos = _scalar(metadata, "add_bos_token", bool, add_bos)
-    add_eos = _scalar(metadata, "add_eos_token", bool, False)
+    add_eos = _scalar(metadata, "add_eos_token", bool, add_eos)
     prefix = _scalar(metadata, "add_space_prefix", bool, not is_bpe)
     for wanted, name in ((add_bos, "bos"), (add_eos, "eos")):
         if wanted and ids[name] == NO_TOKEN:
@@ -198,6 +203,36 @@ def _score_ranks(metadata, n_vocab):
     return array("I", [order[score] for score in scores])
 
 
+def _values(metadata, n_vocab, types, unk):
+    """Returns the scores of unigram tokens; unk's is that of a character that is no token."""
+    key = KEY + "scores"
+    scores = _array(metadata, "scores", (float, int), n_vocab, "fd")
+    if scores is None:
+        _fail(key, "is missing")
+    for idx, score in enumerate(scores):
+        if not abs(score) < 1e30:
+            _fail(key, "is not finite", idx=idx)
+    values = array("d", scores)
+    plain = [value for value, kind in zip(values, types, strict=True)
+             if kind == _abi.KLLM_TOKEN_NORMAL]  # fmt: skip
+    values[unk] = min(plain, default=0.0) - 10.0  # as SentencePiece has it
+    return values
+
+
+def _char_map(metadata):
+    """Returns the precompiled character map of a unigram vocabulary, empty if there is none."""
+    key = KEY + "precompiled_charsmap"
+    values = metadata.get(key, b"")
+    if isinstance(values, array) and values.typecode in "bB":
+        values = values.tobytes()
+    if not isinstance(values, (bytes, bytearray)):
+        _fail(key, "is no array of bytes")
+    values = bytes(values)
+    if values and (len(values) < 4 or int.from_bytes(values[:4], "little") > len(values) - 4):
+        _fail(key, "is shorter than it says")
+    return values
+
+
 def _bpe_bytes(known):
     """Returns the token of each byte; a vocabulary may lack some, whose bytes are then dropped."""
     found = array("I", bytes(1024))
@@ -240,21 +275,27 @@ def pack_vocab(metadata, pre=None):
     have the same text, text is encoded to the lower id.
     """
     model = _scalar(metadata, "model", str, None)
-    if model not in ("gpt2", "llama"):
+    if model not in ("gpt2", "llama", "t5"):
         _fail(KEY + "model", "is missing" if model is None else
-              f"unknown tokenizer {model!r}; known: gpt2, llama",
+              f"unknown tokenizer {model!r}; known: gpt2, llama, t5",
               _abi.KLLM_ERR_FORMAT if model is None else _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
     is_bpe = model == "gpt2"
+    is_unigram = model == "t5"
     pre_id, lookup_first, add_bos = (
-        _pre(metadata, pre) if is_bpe else (_abi.KLLM_PRE_NONE, False, True)
+        _pre(metadata, pre) if is_bpe else (_abi.KLLM_PRE_NONE, False, not is_unigram)
     )
     lookup_first = metadata.get(LOOKUP_FIRST, lookup_first)
     tokens = _tokens(metadata)
     types = _types(metadata, tokens)
     texts = _texts(tokens, types, is_bpe)
     known = {token: idx for idx, token in reversed(list(enumerate(tokens)))}
-    ids = _special_ids(metadata, tokens, known, is_bpe)
-    flags = _flags(metadata, ids, is_bpe, add_bos) | _abi.KLLM_VOCAB_WORDS_FIRST * lookup_first
+    ids = _special_ids(metadata, tokens, known, model)
+    if is_unigram and ids["unk"] == NO_TOKEN:
+        _fail(KEY + "unknown_token_id", "is missing")
+    flags = (
+        _flags(metadata, ids, is_bpe, add_bos, is_unigram)
+        | _abi.KLLM_VOCAB_WORDS_FIRST * lookup_first
+    )
 
     scores, ranks, made = array("I"), {}, array("I")
     n_class_block, classes = 0, b""
@@ -264,12 +305,19 @@ def pack_vocab(metadata, pre=None):
         words = merge_whole(texts, known, types, byte_tokens, ranks, made, lookup_first)
         n_class_block, classes = class_table()
     else:
-        scores = _score_ranks(metadata, len(tokens))
         byte_tokens = _spm_bytes(tokens, types, ids["unk"])
-        words = spm_whole(texts, tokens, types, scores)
+        if is_unigram:
+            scores = _values(metadata, len(tokens), types, ids["unk"])
+            words = spm_known(texts, tokens, types)
+            if _scalar(metadata, "remove_extra_whitespaces", bool, True):
+                flags |= _abi.KLLM_VOCAB_FEW_SPACES
+        else:
+            scores = _score_ranks(metadata, len(tokens))
+            words = spm_whole(texts, tokens, types, scores)
         if not any(re.search(b"[^ ] ", text) for text in words):
             flags |= _abi.KLLM_VOCAB_SPACE_SPLITS
 
+    char_map = _char_map(metadata) if is_unigram else b""
     word_bits, word_table = hash_words(words)
     pair_bits, pair_table = hash_pairs(ranks)
     special = [i for i in range(len(tokens)) if types[i] in SPECIAL_TYPES and texts[i]]
@@ -280,7 +328,8 @@ def pack_vocab(metadata, pre=None):
         starts.append(starts[-1] + len(text))
     fields = {
         "magic": _abi.KLLM_VOCAB_MAGIC, "layout": _abi.KLLM_VOCAB_LAYOUT,
-        "kind": _abi.KLLM_VOCAB_BPE if is_bpe else _abi.KLLM_VOCAB_SPM, "pre": pre_id,
+        "kind": KINDS[model], "pre": pre_id, "map_bytes": len(char_map),
+        "longest": max(map(len, words), default=0),
         "flags": flags, "n_vocab": len(tokens), "n_merge": len(made), "n_special": len(special),
         "n_user": len(user), "word_bits": word_bits, "pair_bits": pair_bits,
         "n_class_block": n_class_block, "unicode": unicode_data.VERSION * is_bpe,
@@ -291,7 +340,7 @@ def pack_vocab(metadata, pre=None):
         ("type_off", bytes(types)), ("byte_off", byte_tokens.tobytes()),
         ("word_off", word_table), ("pair_off", pair_table), ("merge_off", made.tobytes()),
         ("score_off", scores.tobytes()), ("special_off", array("I", special + user).tobytes()),
-        ("class_off", classes),
+        ("class_off", classes), ("map_off", char_map),
     ])  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def read_json(data):
     model = _get(root, "model", dict, "tokenizer.json", {})
     kind = model.get("type") or ("BPE" if "merges" in model else "none")
     if kind == "Unigram":
-        metadata = _unigram(model)
+        metadata = _unigram(root, model)
     elif kind == "BPE":
         metadata = _bpe(root, model)
     else:
@@ -183,7 +183,8 @@ def _pre_name(root):
     return name.encode()
 
 
-def _unigram(model):
+def _unigram(root, model):
+    """Unigram, with SentencePiece's character map and white space."""
     texts, scores = [], []
     for idx, entry in enumerate(_get(model, "vocab", list, "model", [])):
         if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str) or (
@@ -191,7 +192,48 @@ def _unigram(model):
             _fail(f"model.vocab[{idx}]", "is no [text, score]")
         texts.append(entry[0])
         scores.append(float(entry[1]))
-    _fail("model.type", "Unigram is not implemented", _abi.KLLM_ERR_UNSUPPORTED)
+    unk = model.get("unk_id")
+    if not isinstance(unk, int) or not 0 <= unk < len(texts):
+        _fail("model.unk_id", f"{unk!r} is no id", _abi.KLLM_ERR_RANGE)
+    has_bytes = _get(model, "byte_fallback", bool, "model", False)
+
+    def type_of(text):
+        is_byte = has_bytes and len(text) == 6 and text.startswith("<0x") and text.endswith(">")
+        return _abi.KLLM_TOKEN_BYTE if is_byte else _abi.KLLM_TOKEN_NORMAL
+
+    metadata = {
+        KEY + "model": b"t5", KEY + "add_space_prefix": _adds_space(root),
+        KEY + "scores": scores, KEY + "unknown_token_id": unk, KEY + "eos_token_id": 0xFFFFFFFF,
+        KEY + "padding_token_id": 0xFFFFFFFF, KEY + "add_eos_token": False,
+        **_normalizer(root),
+    }  # fmt: skip
+    _with_tokens(metadata, texts, type_of)
+    metadata[KEY + "token_type"][unk] = _abi.KLLM_TOKEN_UNKNOWN
+    return metadata
+
+
+def _normalizer(root):
+    """Returns the character map of a Unigram file, and whether it takes extra spaces away."""
+    found = {KEY + "remove_extra_whitespaces": False}
+    for step in _steps(root, "normalizer", "normalizers"):
+        kind = step.get("type")
+        if kind == "Precompiled":
+            try:
+                data = base64.b64decode(step.get("precompiled_charsmap") or "", validate=True)
+            except (ValueError, TypeError, binascii.Error):
+                _fail("normalizer.precompiled_charsmap", "is no base64")
+            found[KEY + "precompiled_charsmap"] = data
+        elif kind == "Replace" and step.get("pattern") == {"Regex": " {2,}"}:
+            found[KEY + "remove_extra_whitespaces"] = True
+        elif kind not in ("Strip", "Replace", "Prepend"):
+            _fail("normalizer", f"{kind!r} with Unigram", _abi.KLLM_ERR_UNSUPPORTED)
+    for step in _steps(root, "pre_tokenizer", "pretokenizers"):
+        if step.get("type") == "WhitespaceSplit":
+            found[KEY + "remove_extra_whitespaces"] = True
+        elif step.get("type") != "Metaspace":
+            _fail("pre_tokenizer", f"{step.get('type')!r} with Unigram",
+                  _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
+    return found
 
 
 def _add_tokens(metadata, root):

@@ -1,9 +1,9 @@
 """Writes a vocab section as tokenizer.json, which the tokenizers library reads. CPython only."""
 
+import base64
 import struct
 
 from kernel_llm import _abi, pre_patterns
-from kernel_llm.errors import KllmError
 from kernel_llm.pack_tables import byte_of_char
 from tokenizer.vocab import TOKEN_ID, Vocab
 
@@ -17,7 +17,6 @@ def to_json(section):
     Returns the object of a tokenizer.json file for the bytes of a vocab section.
 
     Tokens that share their text with a lower id cannot stand there and are left out.
-    Raises KllmError(UNSUPPORTED) for a kind of vocabulary that has no such form.
     """
     vocab = Vocab(section)
     if vocab.kind == _abi.KLLM_VOCAB_BPE:
@@ -25,7 +24,7 @@ def to_json(section):
     elif vocab.kind == _abi.KLLM_VOCAB_SPM:
         parts = _sentencepiece(vocab)
     else:
-        raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, f"vocabulary of kind {vocab.kind}")
+        parts = _unigram(vocab)
     return {
         "version": "1.0", "truncation": None, "padding": None,
         "added_tokens": [_added(vocab, id) for id in range(vocab.n_vocab)
@@ -103,11 +102,38 @@ def _byte_level(vocab):
     }  # fmt: skip
 
 
+def _piece(vocab, id):
+    """Returns a token as SentencePiece's files show it."""
+    if vocab.type(id) == _abi.KLLM_TOKEN_BYTE:
+        return "<0x%02X>" % vocab.text(id)[0]
+    return _text(vocab.text(id)).replace(" ", _MARK)
+
+
+def _unigram(vocab):
+    char_map = bytes(vocab.data[vocab.map_off : vocab.map_off + vocab.map_bytes])
+    steps = []
+    if char_map:
+        text = base64.b64encode(char_map).decode()
+        steps.append({"type": "Precompiled", "precompiled_charsmap": text})
+    if vocab.flags & _abi.KLLM_VOCAB_FEW_SPACES:
+        steps.append({"type": "Strip", "strip_left": True, "strip_right": True})
+        steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
+    prefix = "always" if vocab.flags & _abi.KLLM_VOCAB_SPACE_PREFIX else "never"
+    space = {"type": "Metaspace", "replacement": _MARK, "prepend_scheme": prefix, "split": True}
+    return {
+        "normalizer": {"type": "Sequence", "normalizers": steps} if steps else None,
+        "pre_tokenizer": space, "decoder": space,
+        "model": {
+            "type": "Unigram", "unk_id": vocab.unk,
+            "vocab": [[_piece(vocab, id), vocab.value(id)] for id in range(vocab.n_vocab)],
+            "byte_fallback": vocab.byte_token(0) != 0xFFFFFFFF,
+        },
+    }  # fmt: skip
+
+
 def _sentencepiece(vocab):
     def shown(id):
-        if vocab.type(id) == _abi.KLLM_TOKEN_BYTE:
-            return "<0x%02X>" % vocab.text(id)[0]
-        return _text(vocab.text(id)).replace(" ", _MARK)
+        return _piece(vocab, id)
 
     table = _table(vocab, shown)
     words = {}

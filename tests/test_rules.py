@@ -30,7 +30,8 @@ CPYTHON_ONLY = {
     "__main__.py", "_native_cffi.py", "builtin.py", "commands.py", "conversation.py", "files.py",
     "layout.py", "opening.py", "pre_patterns.py", "tokenizer.py", "tokenizer_json.py",
     "tokenizer_offsets.py", "tokenizer_read.py", "tokenizer_stream.py",
-    "tokenizer_train.py", "tokenizer_write.py", "pack.py", "pack_tables.py", "pack_vocab.py", "pack_words.py",
+    "tokenizer_train.py", "tokenizer_write.py", "pack.py", "pack_tables.py", "pack_vocab.py",
+    "pack_words.py",
     "pre_names.py", "progress.py", "pull.py", "quantize.py", "train.py",
     "weights.py", "unicode_data.py",
 }  # fmt: skip

@@ -10,11 +10,12 @@ import pytest
 from conftest import ROOT, SEED
 from kernel_llm import _abi
 from kernel_llm.pack_vocab import pack_vocab
-from vocabularies import byte_level, check, encoder, pairs, sentencepiece
+from vocabularies import MAP, byte_level, check, encoder, pairs, sentencepiece, unigram
 
 SECTIONS = {
     "bpe": pack_vocab(byte_level(merges=[(b"a", b"b")], specials=[b"<s>"], users=[b"@@"])),
     "spm": pack_vocab(sentencepiece()),
+    "unigram": pack_vocab(unigram(precompiled_charsmap=MAP)),
 }
 FIELDS = {name: place for name, place in _abi.KLLM_VOCAB[1].items() if isinstance(place[1], str)}
 
@@ -52,7 +53,7 @@ def test_any_extreme_in_the_header_is_refused_or_harmless(name, field):
 @pytest.mark.parametrize("field, value, status", [
     ("magic", 0, _abi.KLLM_ERR_FORMAT),
     ("layout", 2, _abi.KLLM_ERR_ABI),
-    ("kind", 3, _abi.KLLM_ERR_UNSUPPORTED),
+    ("kind", 4, _abi.KLLM_ERR_UNSUPPORTED),
     ("pre", 99, _abi.KLLM_ERR_UNSUPPORTED),
     ("bos", 100000, _abi.KLLM_ERR_FORMAT),
     ("text_off", 2**64 - 64, _abi.KLLM_ERR_FORMAT),
@@ -116,17 +117,17 @@ def sanitized(tmp_path_factory):
     import build
 
     program = tmp_path_factory.mktemp("native") / "check_tokenizer"
-    names = ("merge.c", "pretokenize.c", "special.c", "stages.c", "stream.c", "tokenize.c",
-             "vocab_check.c", "window.c")
+    names = ("merge", "pretokenize", "special", "stages", "stream", "tokenize", "unigram",
+             "vocab_check", "window")  # fmt: skip
     flags = ["-std=c11", "-O1", "-g", "-fno-strict-aliasing", "-fsanitize=address,undefined",
              "-fno-sanitize-recover=all", f"-I{ROOT / 'native' / 'include'}"]  # fmt: skip
     sources = [ROOT / "tests" / "native" / "check_tokenizer.c",
-               *(ROOT / "native" / "src" / name for name in names)]  # fmt: skip
+               *(ROOT / "native" / "src" / f"{name}.c" for name in names)]  # fmt: skip
     build.run([build.host_target().cc, *flags, "-o", program, *sources])
     return program
 
 
-@pytest.mark.parametrize("name", ["bpe", "spm", "pairs", "stages"])
+@pytest.mark.parametrize("name", ["bpe", "spm", "unigram", "pairs", "stages"])
 def test_damaged_sections_stay_in_their_memory_under_sanitizers(sanitized, tmp_path, name):
     more = {"pairs": lambda: pack_vocab(pairs()), "stages": lambda: pack_vocab(pairs("default"))}
     path = tmp_path / "section"

@@ -4,15 +4,15 @@ import random
 from array import array
 
 import pytest
-from conftest import SEED
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vocabularies import STAGES, TEXT_ALPHABET, byte_level, pairs, sentencepiece
 
+from conftest import SEED
 from kernel_llm import _abi
 from kernel_llm import _native as native
 from kernel_llm.pack_vocab import pack_vocab
 from kernel_llm.tokenizer import Tokenizer
+from vocabularies import STAGES, TEXT_ALPHABET, byte_level, pairs, sentencepiece
 
 WAITING = _abi.KLLM_STREAM_BYTES
 

@@ -1,6 +1,7 @@
 """Small vocabularies made on the spot, and the tokenizers library set up like each of ours."""
 
 import random
+import struct
 from array import array
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
@@ -146,6 +147,48 @@ def sentencepiece(**more):
         KEY + "token_type": [2, 3, 3] + [6] * 256 + [1] * len(pieces),
         **{KEY + name: value for name, value in more.items()},
     }  # fmt: skip
+
+
+LETTERS = "etaoinshrdé中"
+
+
+def unigram(seed=4, **more):
+    """Returns the metadata of a unigram vocabulary of 500 pieces, with scores of few digits."""
+    rng = random.Random(seed)
+    pieces = {"▁", *LETTERS[:-1], *("▁" + letter for letter in LETTERS)}
+    while len(pieces) < 500:
+        pieces.add(
+            rng.choice(("", "▁")) + "".join(rng.choices(LETTERS[:6], k=rng.randrange(2, 6)))
+        )
+    pieces = sorted(pieces)
+    return {
+        KEY + "model": "t5",
+        KEY + "tokens": [b"<pad>", b"</s>", b"<unk>", *map(str.encode, pieces)],
+        KEY + "scores": [0.0, 0.0, 0.0, *(-float(rng.randrange(8, 80)) / 4 for _ in pieces)],
+        KEY + "token_type": [3, 3, 2, *(1 for _ in pieces)],
+        **{KEY + name: value for name, value in more.items()},
+    }  # fmt: skip
+
+
+def trie(replacements):
+    """
+    Returns a precompiled character map of {bytes: bytes}, one byte each on the left.
+
+    A unit is offset << 10 | has_leaf << 8 | label; a leaf's unit is its top bit and a place.
+    """
+    units = [0] * 1024
+    units[0] = 256 << 10  # children of the root stand at 256 ^ byte
+    texts = b""
+    for i, (key, text) in enumerate(replacements.items()):
+        (byte,) = key
+        leaf = 512 + 2 * i
+        units[256 ^ byte] = ((256 ^ byte) ^ leaf) << 10 | 1 << 8 | byte
+        units[leaf] = 1 << 31 | len(texts)
+        texts += text + b"\0"
+    return struct.pack("<I1024I", 4096, *units) + texts
+
+
+MAP = trie({b"X": b"eta", b"\t": b" ", b"\n": b" ", b"Q": b""})
 
 
 def read_metadata(path):

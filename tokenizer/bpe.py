@@ -1,6 +1,7 @@
 """Encoder and decoder over the tables of a vocab section, in plain Python."""
 
 from kernel_llm import _abi
+from tokenizer import unigram
 from tokenizer.pretokenize import split
 from tokenizer.special import next_special
 from tokenizer.stream import StreamDecoder
@@ -88,6 +89,11 @@ class Tokenizer:
             yield piece
 
     def _encode_plain(self, text):
+        if self.vocab.kind == _abi.KLLM_VOCAB_UNIGRAM:
+            ids = []
+            for word in self._spm_words(unigram.normalise(self.vocab, text)):
+                ids.extend(unigram.encode(self.vocab, word))
+            return ids
         if not self.vocab.is_bpe:
             return self._encode_spm(text)
         ids = []

@@ -63,6 +63,10 @@ class Vocab:
         """Returns the rank of a token's score, 0 for the best (SentencePiece)."""
         return self._u32(self.score_off, id)
 
+    def value(self, id):
+        """Returns the score of a token (unigram); of unk that of a character that is no token."""
+        return struct.unpack_from("<d", self.data, self.score_off + 8 * id)[0]
+
     def byte_token(self, byte):
         """Returns the token of a byte, or NO_TOKEN."""
         return self._u32(self.byte_off, byte)

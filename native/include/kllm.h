@@ -131,8 +131,9 @@ enum kllm_vocab_const {
 };
 
 enum kllm_vocab_kind {
-    KLLM_VOCAB_BPE = 1, // byte-level BPE: words, then merges by rank
-    KLLM_VOCAB_SPM = 2, // SentencePiece BPE: merges by score, bytes as the last resort
+    KLLM_VOCAB_BPE = 1,     // byte-level BPE: words, then merges by rank
+    KLLM_VOCAB_SPM = 2,     // SentencePiece BPE: merges by score, bytes as the last resort
+    KLLM_VOCAB_UNIGRAM = 3, // SentencePiece unigram: the pieces of the best sum of scores
 };
 
 // How text is cut into words before the merges of byte-level BPE; docs/tokenizer.md has the rules.
@@ -157,6 +158,7 @@ enum kllm_vocab_flag {
     KLLM_VOCAB_SPACE_PREFIX = 4, // a space is put before text at the start and after a special
     KLLM_VOCAB_SPACE_SPLITS = 8, // no token has a space after anything but spaces
     KLLM_VOCAB_WORDS_FIRST = 16, // a word that is a token is taken whole, merged or not
+    KLLM_VOCAB_FEW_SPACES = 32,  // unigram: no space at either end of a text, no two together
 };
 
 // Token types; the numbers are GGUF's own.
@@ -203,15 +205,19 @@ struct kllm_vocab {
     uint64_t start_off; // u32[n_vocab + 1] where each token's bytes start in the texts
     uint64_t text_off;  // texts of all tokens end to end, as decoding writes them
     uint64_t text_bytes;
-    uint64_t type_off;     // u8[n_vocab] kllm_token_type
-    uint64_t byte_off;     // u32[256] the token of each byte, or KLLM_NO_TOKEN
-    uint64_t word_off;     // struct kllm_word[1 << word_bits]
-    uint64_t pair_off;     // u64[1 << pair_bits] left << 44 | right << 24 | rank; empty all ones
-    uint64_t merge_off;    // u32[n_merge] the token each rank makes
-    uint64_t score_off;    // u32[n_vocab] SentencePiece: 0 is the best score, equals are equal
-    uint64_t special_off;  // u32[n_special] ids sorted by their bytes, then u32[n_user] likewise
-    uint64_t class_off;    // u16[KLLM_CLASS_BLOCKS] block numbers, then u8[n_class_block][128]
-    uint64_t reserved[11]; // 0
+    uint64_t type_off;    // u8[n_vocab] kllm_token_type
+    uint64_t byte_off;    // u32[256] the token of each byte, or KLLM_NO_TOKEN
+    uint64_t word_off;    // struct kllm_word[1 << word_bits]
+    uint64_t pair_off;    // u64[1 << pair_bits] left << 44 | right << 24 | rank; empty all ones
+    uint64_t merge_off;   // u32[n_merge] the token each rank makes
+    uint64_t score_off;   // u32[n_vocab] SentencePiece: 0 is the best score, equals are equal;
+                          // unigram: f64[n_vocab] scores, of unk that of any one character
+    uint64_t special_off; // u32[n_special] ids sorted by their bytes, then u32[n_user] likewise
+    uint64_t class_off;   // u16[KLLM_CLASS_BLOCKS] block numbers, then u8[n_class_block][128]
+    uint64_t map_off;     // unigram: a precompiled character map as SentencePiece has it
+    uint64_t map_bytes;   // 0: characters stay as they are
+    uint64_t longest;     // bytes of the longest token that text may become
+    uint64_t reserved[8]; // 0
 };
 
 /// Checks a vocab section: header, offsets, and every entry of every table.

@@ -84,18 +84,6 @@ static uint64_t fill_buffer(struct window *w, uint32_t *n_buffer, const uint8_t 
     return i;
 }
 
-// The end of the word at the start of a text: where a space follows anything but a space.
-static uint32_t spm_word_end(const struct vocab *v, const uint8_t *text, uint32_t n_bytes) {
-    uint32_t i = 1;
-    if (!(v->head->flags & KLLM_VOCAB_SPACE_SPLITS)) {
-        return n_bytes;
-    }
-    while (i < n_bytes && (text[i] != ' ' || text[i - 1] == ' ')) {
-        i++;
-    }
-    return i;
-}
-
 // The bytes of text that n_unit bytes of the buffer were made of.
 static uint64_t unit_bytes(const uint8_t *text, uint64_t n_bytes, uint64_t n_unit) {
     uint64_t i = 0;
@@ -126,7 +114,7 @@ uint64_t kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t 
             return n_bytes;
         }
         uint32_t part = min_u32(n - pos, WINDOW_BYTES);
-        uint32_t end = spm_word_end(v, w->buffer + pos, part);
+        uint32_t end = spaced_word_end(v, w->buffer + pos, part);
         uint32_t is_rest = taken == n_bytes && part == n - pos;
         uint32_t is_word = end < part || (is_rest && last);
         if (!is_word && is_rest && part < WINDOW_BYTES) {

@@ -63,9 +63,36 @@ static uint64_t encode_words(struct run *r, uint64_t pos, uint64_t end, uint32_t
     return pos;
 }
 
+// Where text[pos, end) may be cut: before its last space after something else. Where there is none
+// for long, after a character.
+static uint64_t last_space(const uint8_t *text, uint64_t pos, uint64_t end) {
+    for (uint64_t p = end; p-- > pos + 1;) {
+        if (text[p] == ' ' && text[p - 1] != ' ' && text[p - 1] < 0x80) {
+            return p;
+        }
+    }
+    if (end - pos <= KLLM_STREAM_BYTES / 2) {
+        return pos;
+    }
+    uint64_t p = end - WINDOW_MARGIN;
+    while (p > pos + 1 && (text[p] & 0xc0) == 0x80) {
+        p--;
+    }
+    return p;
+}
+
 static uint64_t encode_plain(struct run *r, uint64_t pos, uint64_t end, uint32_t is_open) {
     if (r->v->head->kind == KLLM_VOCAB_BPE) {
         return encode_words(r, pos, end, is_open);
+    }
+    if (r->v->head->kind == KLLM_VOCAB_UNIGRAM) {
+        uint64_t cut = is_open ? last_space(r->w->stream.text, pos, end) : end;
+        if (cut > pos) {
+            kllm_encode_unigram(r->v, &r->w->window, r->w->stream.text + pos, cut - pos,
+                                r->is_start, r->out);
+            r->is_start = 0;
+        }
+        return cut;
     }
     uint32_t prefix = r->is_start && (r->v->head->flags & KLLM_VOCAB_SPACE_PREFIX);
     uint64_t n = kllm_encode_spm(r->v, &r->w->window, r->w->stream.text + pos, end - pos, prefix,
@@ -115,7 +142,9 @@ static int32_t run(const void *vocab, struct work *w, uint32_t is_last, uint32_t
     struct stream *s = &w->stream;
     uint32_t eos =
         is_last && (s->flags & KLLM_ENCODE_AFFIX) && (v.head->flags & KLLM_VOCAB_ADD_EOS);
-    uint64_t most = s->n_bytes * (v.head->kind == KLLM_VOCAB_BPE ? 1 : 6) + 5;
+    uint64_t most = v.head->kind == KLLM_VOCAB_BPE   ? s->n_bytes + 5
+                    : v.head->kind == KLLM_VOCAB_SPM ? s->n_bytes * 6 + 5
+                                                     : UINT64_MAX;
     for (uint32_t writes = n_ids >= most; writes < 2; writes++) {
         struct sink out = {ids, writes ? n_ids : 0, 0};
         struct run r = {&v, w, &out, is_last, s->is_started, s->n_within, s->is_start};

@@ -81,6 +81,8 @@ static void encode_text(const struct vocab *v, struct work *w, const uint8_t *te
         if (m.pos > pos && v->head->kind == KLLM_VOCAB_BPE) {
             struct stretch part = {pos, m.pos, n_bytes, 0, 0};
             kllm_encode_words(v, w, text, part, out);
+        } else if (m.pos > pos && v->head->kind == KLLM_VOCAB_UNIGRAM) {
+            kllm_encode_unigram(v, &w->window, text + pos, m.pos - pos, 1, out);
         } else if (m.pos > pos) {
             kllm_encode_spm(v, &w->window, text + pos, m.pos - pos, prefix, 1, out);
         }
@@ -99,8 +101,9 @@ int32_t kllm_encode(const void *vocab, void *work, const uint8_t *text, uint64_t
     struct vocab v = vocab_open(vocab);
     struct sink out = {ids, n_ids, 0};
     // At most one id for a byte; SentencePiece: 3, as many for the space before it; bos and eos.
+    // Unigram: what a character map makes of a byte is not bounded so.
     uint64_t n_each = v.head->kind == KLLM_VOCAB_BPE ? 1 : 6;
-    if (n_ids < 5 || (n_ids - 5) / n_each < n_bytes) {
+    if (n_ids < 5 || (n_ids - 5) / n_each < n_bytes || v.head->kind == KLLM_VOCAB_UNIGRAM) {
         struct sink count = {NULL, 0, 0};
         encode_text(&v, work, text, n_bytes, flags, &count);
         *n_out = count.n;

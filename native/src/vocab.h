@@ -26,6 +26,7 @@ struct vocab {
     const uint64_t *pairs;
     const uint32_t *merges;
     const uint32_t *scores;
+    const double *values; // unigram
     const uint32_t *specials;
     const uint16_t *blocks;
     const uint8_t *classes;
@@ -48,6 +49,7 @@ KLLM_INLINE struct vocab vocab_open(const void *section) {
         .pairs = (const uint64_t *)(base + h->pair_off),
         .merges = (const uint32_t *)(base + h->merge_off),
         .scores = (const uint32_t *)(base + h->score_off),
+        .values = (const double *)(const void *)(base + h->score_off),
         .specials = (const uint32_t *)(base + h->special_off),
         .blocks = (const uint16_t *)(base + h->class_off),
         .classes = base + h->class_off + KLLM_CLASS_BLOCKS * 2,
@@ -292,19 +294,32 @@ enum {
     BUFFER_SLACK = 16, // may be read past any byte of the buffer
 };
 
+// The best way to each byte of a stretch of text: its last token, and where that starts.
+struct ways {
+    double sums[WINDOW_BYTES + 1];
+    uint32_t ids[WINDOW_BYTES + 1];
+    uint16_t from[WINDOW_BYTES + 1];
+};
+
 // Symbols of a stretch of text, by the offset of their first byte.
 struct window {
     uint32_t ids[WINDOW_BYTES];
-    uint32_t ranks[WINDOW_BYTES]; // of the pair with the next symbol
-    uint32_t made[WINDOW_BYTES];  // SentencePiece: the token that pair makes
     uint16_t next[WINDOW_BYTES];
-    uint16_t prev[WINDOW_BYTES];
-    // Pairs, rank << 12 | offset: those that came in order wait in the queue, others on the heap.
-    uint32_t queue[WINDOW_BYTES]; // a ring, sorted
-    uint32_t queue_start;
-    uint32_t queue_end;
-    uint32_t heap[2 * WINDOW_BYTES]; // the lowest first
-    uint32_t n_heap;
+    union {
+        struct {
+            uint16_t prev[WINDOW_BYTES];
+            uint32_t ranks[WINDOW_BYTES]; // of the pair with the next symbol
+            uint32_t made[WINDOW_BYTES];  // SentencePiece: the token that pair makes
+            // Pairs, rank << 12 | offset: those that came in order wait in the queue, others on
+            // the heap.
+            uint32_t queue[WINDOW_BYTES]; // a ring, sorted
+            uint32_t queue_start;
+            uint32_t queue_end;
+            uint32_t heap[2 * WINDOW_BYTES]; // the lowest first
+            uint32_t n_heap;
+        };
+        struct ways ways; // unigram
+    };
     uint8_t buffer[WINDOW_BUFFER + BUFFER_SLACK]; // SentencePiece: text with its spaces made plain
 };
 
@@ -351,11 +366,40 @@ uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8
 void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *word,
                      uint64_t n_bytes, struct sink *out);
 
+// The end of the word at the start of a text: where a space follows anything but a space.
+KLLM_INLINE uint32_t spaced_word_end(const struct vocab *v, const uint8_t *text,
+                                     uint32_t n_bytes) {
+    uint32_t i = 1;
+    if (!(v->head->flags & KLLM_VOCAB_SPACE_SPLITS)) {
+        return n_bytes;
+    }
+    while (i < n_bytes && (text[i] != ' ' || text[i - 1] == ' ')) {
+        i++;
+    }
+    return i;
+}
+
+/// Writes a character of SentencePiece that is no token: its bytes, or the unknown token.
+void kllm_put_bytes(const struct vocab *v, const uint8_t *text, uint32_t n_bytes,
+                    struct sink *out);
+
 /// Encodes a stretch of text by SentencePiece's rules, with a space before it where prefix is 1.
 ///
 /// last is 0 where more of the text is to come. Returns the bytes that are encoded, all if last.
 uint64_t kllm_encode_spm(const struct vocab *v, struct window *w, const uint8_t *text,
                          uint64_t n_bytes, uint32_t prefix, uint32_t last, struct sink *out);
+
+// ------------------------------------------------------------------------------------- unigram.c
+
+/// As kllm_encode_window, for unigram vocabularies.
+uint64_t kllm_encode_ways(const struct vocab *v, struct window *w, const uint8_t *text,
+                          uint32_t n_bytes, uint32_t last, struct sink *out);
+
+/// Encodes a stretch of text of a unigram vocabulary; is_start: nothing of it came before.
+///
+/// Text goes on after it only from a space on.
+void kllm_encode_unigram(const struct vocab *v, struct window *w, const uint8_t *text,
+                         uint64_t n_bytes, uint32_t is_start, struct sink *out);
 
 // ------------------------------------------------------------------------------------- special.c
 

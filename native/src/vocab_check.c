@@ -35,7 +35,10 @@ static int32_t check_header(const struct kllm_vocab *h, uint64_t n_bytes, uint64
     const struct fact facts[] = {
         FACT(h->n_bytes <= n_bytes && h->n_bytes >= KLLM_VOCAB_HEADER_BYTES, n_bytes),
         FACT(is_bpe == (h->pre != KLLM_PRE_NONE), pre),
-        FACT(h->flags < 32, flags),
+        FACT(h->flags < 64, flags),
+        FACT(h->kind != KLLM_VOCAB_UNIGRAM || h->unk != NO_TOKEN, unk),
+        FACT(h->longest <= KLLM_MAX_TOKEN_BYTES, longest),
+        FACT(h->map_bytes < UINT32_MAX, map_bytes),
         FACT(!(h->flags & KLLM_VOCAB_ADD_BOS) || h->bos != NO_TOKEN, bos),
         FACT(!(h->flags & KLLM_VOCAB_ADD_EOS) || h->eos != NO_TOKEN, eos),
         FACT(h->n_vocab >= 1 && h->n_vocab <= KLLM_MAX_VOCAB, n_vocab),
@@ -64,6 +67,7 @@ static int lies_in(const struct kllm_vocab *h, uint64_t off, uint64_t n_bytes) {
 static int32_t check_places(const struct kllm_vocab *h, uint64_t *bad_off) {
     int is_bpe = h->kind == KLLM_VOCAB_BPE;
     uint64_t n = h->n_vocab;
+    uint64_t score_bytes = h->kind == KLLM_VOCAB_UNIGRAM ? 8 : 4;
     uint64_t n_class_bytes = KLLM_CLASS_BLOCKS * 2 + (uint64_t)h->n_class_block * KLLM_CLASS_BLOCK;
     const struct fact facts[] = {
         FACT(lies_in(h, h->start_off, (n + 1) * 4), start_off),
@@ -74,7 +78,8 @@ static int32_t check_places(const struct kllm_vocab *h, uint64_t *bad_off) {
         FACT(lies_in(h, h->word_off, sizeof(struct kllm_word) << h->word_bits), word_off),
         FACT(lies_in(h, h->pair_off, (uint64_t)8 << h->pair_bits), pair_off),
         FACT(lies_in(h, h->merge_off, (uint64_t)h->n_merge * 4), merge_off),
-        FACT(is_bpe || lies_in(h, h->score_off, n * 4), score_off),
+        FACT(is_bpe || lies_in(h, h->score_off, n * score_bytes), score_off),
+        FACT(h->map_bytes == 0 || lies_in(h, h->map_off, h->map_bytes), map_off),
         FACT(lies_in(h, h->special_off, ((uint64_t)h->n_special + h->n_user) * 4), special_off),
         FACT(!is_bpe || lies_in(h, h->class_off, n_class_bytes), class_off),
     };
@@ -97,6 +102,11 @@ static int check_tokens(const struct vocab *v, uint64_t *bad_off) {
         }
         *bad_off = h->score_off + (uint64_t)i * 4;
         if (h->kind == KLLM_VOCAB_SPM && v->scores[i] >= KLLM_MAX_VOCAB) {
+            return 0;
+        }
+        *bad_off = h->score_off + (uint64_t)i * 8;
+        // Not a number and infinities fail the comparison.
+        if (h->kind == KLLM_VOCAB_UNIGRAM && !(v->values[i] > -1e30 && v->values[i] < 1e30)) {
             return 0;
         }
     }
@@ -186,7 +196,7 @@ static int32_t check(const struct kllm_vocab *h, uint64_t n_bytes, uint64_t *bad
         *bad_off = offsetof(struct kllm_vocab, layout);
         return KLLM_ERR_ABI;
     }
-    if (h->kind != KLLM_VOCAB_BPE && h->kind != KLLM_VOCAB_SPM) {
+    if (h->kind < KLLM_VOCAB_BPE || h->kind > KLLM_VOCAB_UNIGRAM) {
         *bad_off = offsetof(struct kllm_vocab, kind);
         return KLLM_ERR_UNSUPPORTED;
     }

@@ -133,9 +133,8 @@ static void put_byte(const struct vocab *v, uint32_t byte, struct sink *out) {
     }
 }
 
-// Writes a character of SentencePiece that is no token: its bytes, or the unknown token.
-static void put_bytes(const struct vocab *v, const uint8_t *text, uint32_t n_bytes,
-                      struct sink *out) {
+void kllm_put_bytes(const struct vocab *v, const uint8_t *text, uint32_t n_bytes,
+                    struct sink *out) {
     if (v->byte_token[0] == NO_TOKEN) { // no bytes in this vocabulary
         if (v->head->unk != NO_TOKEN) {
             put_id(out, v->head->unk);
@@ -241,7 +240,7 @@ uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8
             return done;
         }
         if (w->ids[i] == NO_TOKEN) {
-            put_bytes(v, text + i, end - i, out);
+            kllm_put_bytes(v, text + i, end - i, out);
         } else {
             put_id(out, w->ids[i]);
         }
