@@ -2,7 +2,7 @@
 
 from kernel_llm._port import const
 
-ABI_VERSION = const(650687106)
+ABI_VERSION = const(2753678404)
 
 KLLM_OK = const(0)
 KLLM_ERR_ABI = const(-1)
@@ -73,6 +73,8 @@ KLLM_TOKEN_CONTROL = const(3)
 KLLM_TOKEN_USER = const(4)
 KLLM_TOKEN_UNUSED = const(5)
 KLLM_TOKEN_BYTE = const(6)
+KLLM_TOKEN_TYPE = const(7)
+KLLM_TOKEN_RSTRIP = const(16)
 KLLM_ENCODE_SPECIAL = const(1)
 KLLM_ENCODE_AFFIX = const(2)
 KLLM_DECODE_SPECIAL = const(1)

@@ -23,6 +23,7 @@ from kernel_llm.pack_tables import (
 from kernel_llm.pre_names import PRE_NAMES, pre_names
 
 KEY = "tokenizer.ggml."
+RSTRIP = "kernel_llm.rstrip"  # ids of tokens that take the white space after them
 LOOKUP_FIRST = "kernel_llm.lookup_first"  # a word that is a token is taken whole; no GGUF key
 NO_TOKEN = 0xFFFFFFFF
 SPACE_MARK = b"\xe2\x96\x81"  # U+2581, SentencePiece's visible space
@@ -70,8 +71,8 @@ def _array(metadata, name, kind, n=None, letters=""):
     return values
 
 
-def _scalar(metadata, name, kind, default):
-    key = KEY + name
+def _scalar(metadata, name, kind, default, prefix=KEY):
+    key = prefix + name
     if key not in metadata:
         return default
     value = metadata[key]
@@ -110,6 +111,17 @@ def _types(metadata, tokens):
         if types[idx] == _abi.KLLM_TOKEN_BYTE and not BYTE_TOKEN.match(token):
             _fail(KEY + "tokens", f"{token!r} is no byte token", idx=idx)
     return types
+
+
+def _with_strips(types, metadata, tokens):
+    """Returns the types with KLLM_TOKEN_RSTRIP where a token takes the white space after it."""
+    strips = set(metadata.get(RSTRIP, ()))
+    name = _scalar(metadata, "name", str, "", "general.").lower()
+    if "phi-3" in name or "phi3" in name:  # its GGUF files do not say so
+        strips = {idx for idx, kind in enumerate(types) if kind in SPECIAL_TYPES
+                  and tokens[idx] not in (b"<unk>", b"<s>", b"<|endoftext|>")}  # fmt: skip
+    return bytes([kind | _abi.KLLM_TOKEN_RSTRIP * (idx in strips)
+                  for idx, kind in enumerate(types)])  # fmt: skip
 
 
 def _texts(tokens, types, is_bpe):
@@ -337,7 +349,7 @@ def pack_vocab(metadata, pre=None):
     }  # fmt: skip
     return section(fields, [
         ("start_off", starts.tobytes()), ("text_off", b"".join(texts)),
-        ("type_off", bytes(types)), ("byte_off", byte_tokens.tobytes()),
+        ("type_off", _with_strips(types, metadata, tokens)), ("byte_off", byte_tokens.tobytes()),
         ("word_off", word_table), ("pair_off", pair_table), ("merge_off", made.tobytes()),
         ("score_off", scores.tobytes()), ("special_off", array("I", special + user).tobytes()),
         ("class_off", classes), ("map_off", char_map),

@@ -11,7 +11,7 @@ import json
 from kernel_llm import _abi, pre_patterns
 from kernel_llm.errors import KllmError
 from kernel_llm.pack_tables import byte_of_char
-from kernel_llm.pack_vocab import KEY, LOOKUP_FIRST
+from kernel_llm.pack_vocab import KEY, LOOKUP_FIRST, RSTRIP
 from kernel_llm.pre_names import PRE_NAMES, pre_names
 
 _CHAR_OF_BYTE = {byte: char for char, byte in byte_of_char.items()}
@@ -252,6 +252,8 @@ def _add_tokens(metadata, root):
             if KEY + "scores" in metadata:
                 metadata[KEY + "scores"].append(0.0)
         tokens[id] = token["content"].encode()
+        if token.get("rstrip"):
+            metadata.setdefault(RSTRIP, set()).add(id)
         if types[id] != _abi.KLLM_TOKEN_UNKNOWN:
             types[id] = _abi.KLLM_TOKEN_CONTROL if token.get("special") else _abi.KLLM_TOKEN_USER
 

@@ -22,6 +22,9 @@ def offsets_of(vocab, text, data, ids, special, affix):
         if (bos and i == 0) or (eos and i == len(ids) - 1):
             spans.append((pos, pos))
             continue
+        if i and vocab.strips(ids[i - 1]) and is_start:
+            while pos < len(data) and data[pos] in b" \t\n\v\f\r":
+                pos += 1
         start, pos = _span(vocab, data, pos, id, is_start)
         is_start = vocab.type(id) in _SPECIAL
         spans.append((start, pos))

@@ -40,7 +40,8 @@ def _text(data):
 def _added(vocab, id):
     return {
         "id": id, "content": _text(vocab.text(id)), "single_word": False, "lstrip": False,
-        "rstrip": False, "normalized": False, "special": vocab.type(id) != _abi.KLLM_TOKEN_USER,
+        "rstrip": vocab.strips(id), "normalized": False,
+        "special": vocab.type(id) != _abi.KLLM_TOKEN_USER,
     }  # fmt: skip
 
 

@@ -79,6 +79,27 @@ def test_added_tokens_and_affixes_survive_a_written_file(tmp_path):
         assert tokenizer.encode("the<|s|>@@ <|e|>", special=True, affix=True) == ids
 
 
+def test_tokens_that_strip_take_the_white_space_after_them(tmp_path):
+    metadata = byte_level(specials=[b"<|user|>", b"<s>"])
+    plain = Tokenizer(pack_vocab(metadata))
+    metadata["general.name"] = b"Phi-3-mini"  # whose files do not say it
+    ours = Tokenizer(pack_vocab(metadata))
+    path = tmp_path / "tokenizer.json"
+    ours.save(path)
+    library, again = library_of(path), Tokenizer.from_file(path)
+    text = "a <|user|> \n\t<|user|>x <s> y <|user|>  "
+    expected = library.encode(text)
+    for tokenizer in (ours, again):
+        assert tokenizer.encode(text, special=True) == expected.ids
+        assert tokenizer.encode(text) == plain.encode(text)  # as plain text it takes nothing
+    assert plain.encode(text, special=True) != expected.ids
+    spans = ours.encode(text, special=True, offsets=True)[1]
+    assert [text[start:end] for start, end in spans][-3:] == ["y", " ", "<|user|>"]
+    long = text + "<|user|>" + " " * 100000 + "<|user|>b"
+    encoder = ours.stream_encoder(special=True)
+    assert encoder.push(long) + encoder.finish() == ours.encode(long, special=True)
+
+
 def tiktoken_lines(metadata):
     """Returns a tiktoken file of a byte-level vocabulary, and {token bytes: rank}."""
     tokens = [raw(token.decode()) for token in metadata[KEY + "tokens"]]

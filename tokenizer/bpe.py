@@ -45,6 +45,9 @@ class Tokenizer:
                 ids.extend(self._encode_plain(text[pos:start]))
             if id is not None:
                 ids.append(id)
+            if id is not None and vocab.strips(id):
+                while end < len(text) and text[end] in b" \t\n\v\f\r":
+                    end += 1
             pos = end
         if affix and vocab.flags & _abi.KLLM_VOCAB_ADD_EOS:
             ids.append(vocab.eos)

@@ -57,7 +57,11 @@ class Vocab:
 
     def type(self, id):
         """Returns the kllm_token_type of a token."""
-        return self.data[self.type_off + id]
+        return self.data[self.type_off + id] & _abi.KLLM_TOKEN_TYPE
+
+    def strips(self, id):
+        """Says whether a special token takes the white space after it."""
+        return bool(self.data[self.type_off + id] & _abi.KLLM_TOKEN_RSTRIP)
 
     def score(self, id):
         """Returns the rank of a token's score, 0 for the best (SentencePiece)."""

@@ -170,6 +170,8 @@ enum kllm_token_type {
     KLLM_TOKEN_USER = 4, // found in text before anything else
     KLLM_TOKEN_UNUSED = 5,
     KLLM_TOKEN_BYTE = 6,
+    KLLM_TOKEN_TYPE = 7,    // the bits of a type
+    KLLM_TOKEN_RSTRIP = 16, // besides: found in text, it takes the white space after it
 };
 
 // A slot of the word table, which finds a token by its text. An empty slot is all zeros.
@@ -205,7 +207,7 @@ struct kllm_vocab {
     uint64_t start_off; // u32[n_vocab + 1] where each token's bytes start in the texts
     uint64_t text_off;  // texts of all tokens end to end, as decoding writes them
     uint64_t text_bytes;
-    uint64_t type_off;    // u8[n_vocab] kllm_token_type
+    uint64_t type_off;    // u8[n_vocab] kllm_token_type, perhaps with KLLM_TOKEN_RSTRIP
     uint64_t byte_off;    // u32[256] the token of each byte, or KLLM_NO_TOKEN
     uint64_t word_off;    // struct kllm_word[1 << word_bits]
     uint64_t pair_off;    // u64[1 << pair_bits] left << 44 | right << 24 | rank; empty all ones
@@ -266,7 +268,7 @@ void kllm_encode_start(void *work, uint32_t flags);
 /// @retval KLLM_ERR_SPACE  n_ids is less than *n_out; *n_taken is 0, work and ids are unchanged
 /// All ids together are those of kllm_encode for all pieces together, but where white space with a
 /// line end in it goes on for more than KLLM_STREAM_BYTES / 2, or a pre-tokenizer of several
-/// stages finds no end for as long: there words are cut.
+/// stages finds no end for as long, or a unigram text has no space: there words are cut.
 int32_t kllm_encode_piece(const void *vocab, void *work, const uint8_t *text, uint64_t n_bytes,
                           uint64_t *n_taken, uint32_t *ids, uint64_t n_ids, uint64_t *n_out);
 

@@ -92,3 +92,13 @@ void kllm_open_specials(struct specials *sp, const struct vocab *v, uint32_t fla
         sp->first[v->text[v->start[sp->ids[i]]]] = 1;
     }
 }
+
+uint64_t kllm_after_special(const struct vocab *v, uint32_t id, const uint8_t *text, uint64_t pos,
+                            uint64_t end) {
+    if (v->type[id] & KLLM_TOKEN_RSTRIP) {
+        while (pos < end && (text[pos] == ' ' || (text[pos] >= '\t' && text[pos] <= '\r'))) {
+            pos++;
+        }
+    }
+    return pos;
+}

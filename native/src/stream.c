@@ -11,6 +11,7 @@ struct run {
     uint32_t is_started;
     uint32_t n_within;
     uint32_t is_start;
+    uint32_t after;
 };
 
 // Encodes windows of a word that has no end yet, from pos + n_done; returns where the character
@@ -113,7 +114,11 @@ static uint64_t encode_waiting(struct run *r) {
     }
     r->is_started = 1;
     uint64_t pos = 0;
+    if (r->after != 0) {
+        pos = kllm_after_special(r->v, r->after - 1, s->text, 0, s->n_bytes);
+    }
     while (pos < s->n_bytes) {
+        r->after = 0;
         struct match m = {s->n_bytes, 0, 0};
         if (sp.n > 0) {
             m = kllm_next_special(r->v, &sp, s->text, pos, s->n_bytes);
@@ -130,8 +135,11 @@ static uint64_t encode_waiting(struct run *r) {
             put_id(r->out, m.id);
             r->is_start = 1;
             r->n_within = 0;
+            r->after = m.id + 1;
+            pos = kllm_after_special(r->v, m.id, s->text, m.pos + m.n_bytes, s->n_bytes);
+        } else {
+            pos = m.pos;
         }
-        pos = m.pos + m.n_bytes;
     }
     return pos;
 }
@@ -147,7 +155,7 @@ static int32_t run(const void *vocab, struct work *w, uint32_t is_last, uint32_t
                                                      : UINT64_MAX;
     for (uint32_t writes = n_ids >= most; writes < 2; writes++) {
         struct sink out = {ids, writes ? n_ids : 0, 0};
-        struct run r = {&v, w, &out, is_last, s->is_started, s->n_within, s->is_start};
+        struct run r = {&v, w, &out, is_last, s->is_started, s->n_within, s->is_start, s->after};
         uint64_t done = encode_waiting(&r);
         if (eos) {
             put_id(&out, v.head->eos);
@@ -160,6 +168,7 @@ static int32_t run(const void *vocab, struct work *w, uint32_t is_last, uint32_t
             s->is_started = r.is_started;
             s->n_within = r.n_within;
             s->is_start = r.is_start;
+            s->after = r.after;
             s->n_bytes -= done;
             memmove(s->text, s->text + done, s->n_bytes);
         }
@@ -173,6 +182,7 @@ void kllm_encode_start(void *work, uint32_t flags) {
     s->is_started = 0;
     s->n_within = 0;
     s->is_start = 1;
+    s->after = 0;
     s->n_bytes = 0;
 }
 

@@ -86,10 +86,11 @@ static void encode_text(const struct vocab *v, struct work *w, const uint8_t *te
         } else if (m.pos > pos) {
             kllm_encode_spm(v, &w->window, text + pos, m.pos - pos, prefix, 1, out);
         }
+        pos = m.pos + m.n_bytes;
         if (m.n_bytes > 0) {
             put_id(out, m.id);
+            pos = kllm_after_special(v, m.id, text, pos, n_bytes);
         }
-        pos = m.pos + m.n_bytes;
     }
     if ((flags & KLLM_ENCODE_AFFIX) && (v->head->flags & KLLM_VOCAB_ADD_EOS)) {
         put_id(out, v->head->eos);
@@ -129,7 +130,7 @@ struct decoding {
 KLLM_INLINE uint64_t piece_of(struct decoding *d, uint32_t id, uint32_t has_prefix,
                               uint32_t *start) {
     const struct vocab *v = d->v;
-    uint32_t type = v->type[id];
+    uint32_t type = type_of(v, id);
     *start = v->start[id];
     uint64_t n_bytes = v->start[id + 1] - *start;
     uint32_t is_control = type == KLLM_TOKEN_CONTROL || type == KLLM_TOKEN_UNKNOWN;

@@ -60,6 +60,10 @@ KLLM_INLINE struct vocab vocab_open(const void *section) {
     };
 }
 
+KLLM_INLINE uint32_t type_of(const struct vocab *v, uint32_t id) {
+    return v->type[id] & KLLM_TOKEN_TYPE;
+}
+
 KLLM_INLINE uint64_t load_u64(const uint8_t *bytes) {
     uint64_t word;
     __builtin_memcpy(&word, bytes, 8);
@@ -343,6 +347,7 @@ struct stream {
     uint32_t is_started; // bos is written
     uint32_t n_within;   // 0: a word begins what waits; else it goes on, n - 1 bytes are encoded
     uint32_t is_start;   // a space may be put before it
+    uint32_t after;      // the special token before it, plus 1
     uint64_t n_bytes;
     uint8_t text[KLLM_STREAM_BYTES + BUFFER_SLACK];
 };
@@ -426,6 +431,10 @@ void kllm_open_specials(struct specials *sp, const struct vocab *v, uint32_t fla
 /// leftmost.
 struct match kllm_next_special(const struct vocab *v, struct specials *sp, const uint8_t *text,
                                uint64_t pos, uint64_t end);
+
+/// Returns where text goes on after a special token that ends at pos.
+uint64_t kllm_after_special(const struct vocab *v, uint32_t id, const uint8_t *text, uint64_t pos,
+                            uint64_t end);
 
 // ------------------------------------------------------------------------------------ tokenize.c
 

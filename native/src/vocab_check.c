@@ -97,7 +97,8 @@ static int check_tokens(const struct vocab *v, uint64_t *bad_off) {
             return 0;
         }
         *bad_off = h->type_off + i;
-        if (v->type[i] > KLLM_TOKEN_BYTE) {
+        if (type_of(v, i) > KLLM_TOKEN_BYTE ||
+            (v->type[i] & ~(KLLM_TOKEN_TYPE | KLLM_TOKEN_RSTRIP)) != 0) {
             return 0;
         }
         *bad_off = h->score_off + (uint64_t)i * 4;
