@@ -225,7 +225,9 @@ void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *
                       uint64_t end, uint32_t *saw_end) {
     s->v = v;
     s->pre = &PRES[v->head->pre];
-    s->has_plain_words = s->pre->stages[0] == STAGE_GENERAL && !(s->pre->rule.flags & CASED);
+    s->is_quick = s->pre->stages[0] == STAGE_GENERAL && !(s->pre->rule.flags & CASED);
+    s->lead_any = s->pre->rule.flags & LEAD_ANY;
+    s->has_tails = s->pre->rule.flags & (TAIL_NEWLINES | TAIL_SLASHES);
     s->text = text;
     s->pos = pos;
     s->end = end;

@@ -103,6 +103,81 @@ KLLM_INLINE uint64_t run_end(const struct splitter *s, uint64_t pos, uint64_t en
     }
 }
 
+// The high bit of each of 8 bytes that is no ASCII letter.
+KLLM_INLINE uint64_t non_letters(uint64_t x) {
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t folded = (x & 0x7f * ones) | 0x20 * ones;
+    uint64_t from_a = folded + (0x80 - 'a') * ones;
+    uint64_t past_z = folded + (0x7f - 'z') * ones;
+    return (~from_a | past_z | x) & 0x80 * ones;
+}
+
+// The end of a run of ASCII signs that is a word of its own, from its second byte on; 0 where the
+// rules have to decide.
+KLLM_INLINE uint64_t signs_end(const struct splitter *s, uint64_t pos, uint64_t p) {
+    const uint8_t *text = s->text;
+    uint64_t start = p;
+    while (p < s->end && text[p] < 0x80 && (ASCII[text[p]] & PLAIN)) {
+        p++;
+    }
+    if (p == s->end || text[p] >= 0x80) {
+        return 0;
+    }
+    uint32_t next = ASCII[text[p]];
+    uint32_t may_lead = s->lead_any || text[pos] == '\''; // a word of letters, or a contraction
+    if ((may_lead && p == start && p == pos + 1 && (next & LETTER)) ||
+        (s->has_tails && (next & NEWLINE))) {
+        return 0;
+    }
+    return p;
+}
+
+// The end of a line end or of spaces that are a word of their own, perhaps both; 0 as above.
+KLLM_INLINE uint64_t spaces_end(const struct splitter *s, uint64_t pos, uint64_t readable) {
+    const uint8_t *text = s->text;
+    uint64_t p = pos + 1;
+    uint64_t others = load_u64(text + p) ^ 0x2020202020202020u;
+    while (others == 0 && readable - p >= 24) {
+        p += 8;
+        others = load_u64(text + p) ^ 0x2020202020202020u;
+    }
+    p += others == 0 ? 0 : (uint64_t)__builtin_ctzll(others) >> 3;
+    if (p >= s->end || text[p] >= 0x80 || (ASCII[text[p]] & (WHITE | NUMBER))) {
+        return 0;
+    }
+    if (text[pos] == '\n' && (s->has_tails || p == pos + 1)) {
+        return pos + 1;
+    }
+    return p - 1; // the last space goes with the word that follows
+}
+
+// The end of a word of ASCII letters, of signs or of white space at pos; 0 where the rules have to
+// decide. 32 bytes from pos on may be read.
+KLLM_INLINE uint64_t quick_end(const struct splitter *s, uint64_t pos, uint64_t readable) {
+    const uint8_t *text = s->text;
+    uint64_t p = pos + (text[pos] == ' ');
+    uint64_t others = non_letters(load_u64(text + p));
+    uint64_t from = p;
+    while (others == 0 && readable - p >= 24) {
+        p += 8;
+        others = non_letters(load_u64(text + p));
+    }
+    if (others == 0) {
+        return 0;
+    }
+    p += (uint64_t)__builtin_ctzll(others) >> 3;
+    if (p >= s->end) {
+        return 0;
+    }
+    if (p > from) {
+        return text[p] < 0x80 ? p : 0;
+    }
+    if (text[p] < 0x80 && (ASCII[text[p]] & PLAIN)) {
+        return signs_end(s, pos, p + 1);
+    }
+    return text[p] == ' ' || text[pos] == '\n' ? spaces_end(s, pos, readable) : 0;
+}
+
 /// Returns the end of the piece that a stage cuts at pos: a match, or all before the next match.
 uint64_t kllm_stage_end(const struct splitter *s, uint32_t stage, uint64_t pos, uint64_t end);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // kllm_encode and kllm_decode: special tokens, words between them, and the way back.
-#include "vocab.h"
+#include "pretokenize.h"
 
 // ----------------------------------------------------------------------------------------- encode
 
@@ -29,6 +29,11 @@ static void encode_word(const struct vocab *v, struct work *w, const uint8_t *wo
         c->n_id = (uint16_t)found.n;
         memcpy(c->ids, ids, sizeof(c->ids));
     }
+    if (out->n < out->n_max && out->n_max - out->n >= CACHED_IDS) {
+        memcpy(out->ids + out->n, c->ids, sizeof(c->ids)); // what is too much is written over
+        out->n += c->n_id;
+        return;
+    }
     for (uint32_t i = 0; i < c->n_id; i++) {
         put_id(out, c->ids[i]);
     }
@@ -41,17 +46,23 @@ uint64_t kllm_encode_words(const struct vocab *v, struct work *w, const uint8_t 
     uint64_t pos = part.pos;
     kllm_split_start(&s, v, text, pos, part.end, &saw_end);
     while (pos < part.end) {
-        uint64_t next = s.has_plain_words ? plain_word_end(&s, pos, part.readable) : pos;
-        if (next == pos) {
+        uint64_t next =
+            s.is_quick && part.readable - pos >= 32 ? quick_end(&s, pos, part.readable) : 0;
+        if (next == 0) {
             s.pos = pos;
             next = kllm_split_next(&s);
-        } else if (next == part.end) {
-            saw_end = 1;
-        }
-        if (saw_end && part.is_open && next > part.certain) {
-            return pos;
+            if (saw_end && part.is_open && next > part.certain) {
+                return pos;
+            }
         }
         uint64_t length = next - pos;
+        if (length == 1) {
+            if (v->byte_token[text[pos]] != NO_TOKEN) {
+                put_id(out, v->byte_token[text[pos]]);
+            }
+            pos = next;
+            continue;
+        }
         uint32_t found = length <= KLLM_MAX_TOKEN_BYTES
                              ? find_word(v, text + pos, length, part.readable - pos)
                              : 0;

@@ -123,10 +123,10 @@ KLLM_INLINE struct text_key short_key(const uint8_t *bytes, uint64_t n_bytes, ui
         return (struct text_key){load_bytes(bytes, n_bytes < 8 ? n_bytes : 8),
                                  n_bytes > 8 ? load_bytes(bytes + 8, n_bytes - 8) : 0};
     }
-    if (n_bytes <= 8) {
-        return (struct text_key){load_u64(bytes) & FIRST_BYTES[n_bytes], 0};
-    }
-    return (struct text_key){load_u64(bytes), load_u64(bytes + 8) & FIRST_BYTES[n_bytes - 8]};
+    // Without branches, which would be mispredicted as often as words are short and long in turn.
+    uint64_t n_hi = n_bytes > 8 ? n_bytes - 8 : 0;
+    return (struct text_key){load_u64(bytes) & FIRST_BYTES[n_bytes - n_hi],
+                             load_u64(bytes + 8) & FIRST_BYTES[n_hi]};
 }
 
 // Finds a token by its text: the token field of its slot, 0 if there is none.
@@ -239,7 +239,9 @@ enum { MAX_STAGE = 6 };
 struct splitter {
     const struct vocab *v;
     const struct pre *pre;
-    uint32_t has_plain_words; // words of letters, with or without a space before, and one stage
+    uint32_t is_quick;  // one stage, and words of letters do not depend on their case
+    uint32_t lead_any;  // of its rule: a sign may begin a word of letters
+    uint32_t has_tails; // and line ends may belong to the signs before them
     const uint8_t *text;
     uint64_t pos;
     uint64_t end;
@@ -252,42 +254,6 @@ void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *
 
 /// Returns the end of the word that starts at s->pos (before s->end), and moves s->pos there.
 uint64_t kllm_split_next(struct splitter *s);
-
-KLLM_INLINE uint32_t is_ascii_letter(uint32_t byte) {
-    return (byte | 0x20) - 'a' < 26;
-}
-
-// The high bit of each of 8 bytes that is no ASCII letter.
-KLLM_INLINE uint64_t non_letters(uint64_t x) {
-    const uint64_t ones = 0x0101010101010101u;
-    uint64_t folded = (x & 0x7f * ones) | 0x20 * ones;
-    uint64_t from_a = folded + (0x80 - 'a') * ones;
-    uint64_t past_z = folded + (0x7f - 'z') * ones;
-    return (~from_a | past_z | x) & 0x80 * ones;
-}
-
-// The end of a word of ASCII letters at pos; pos where the rules have to decide.
-KLLM_INLINE uint64_t plain_word_end(const struct splitter *s, uint64_t pos, uint64_t readable) {
-    const uint8_t *text = s->text;
-    uint64_t from = pos + (text[pos] == ' ');
-    uint64_t p = from;
-    if (readable - pos >= 32) {
-        uint64_t others = non_letters(load_u64(text + p));
-        while (others == 0 && readable - p >= 24) {
-            p += 8;
-            others = non_letters(load_u64(text + p));
-        }
-        p += others == 0 ? 8 : (uint64_t)__builtin_ctzll(others) >> 3;
-        if (others != 0 && p < s->end) {
-            return p > from && text[p] < 0x80 ? p : pos;
-        }
-        p = p < s->end ? p : s->end;
-    }
-    while (p < s->end && is_ascii_letter(text[p])) {
-        p++;
-    }
-    return p > from && (p == s->end || text[p] < 0x80) ? p : pos;
-}
 
 // -------------------------------------------------------------------------------------- window.c
 
