@@ -21,8 +21,10 @@ from benches import against, export, gate, pages, session, table
 from benches.declare import Selection, collect
 from benches.result import ResultError, load, record, save
 from benches.run import QUICK, Options
+from kernel_llm.files import cache_dir
 
-LAST = Path(__file__).resolve().parent.parent / "build" / "bench" / "last.json"
+ROOT = Path(__file__).resolve().parent.parent
+LAST = (ROOT / "build" if (ROOT / "Makefile").exists() else cache_dir()) / "bench" / "last.json"
 SECONDS = 40.0
 REFRESH_S = 0.2  # of the progress bar
 
