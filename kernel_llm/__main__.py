@@ -66,8 +66,8 @@ def build_parser():
     p.add_argument("--json", action="store_true")
 
     p = verbs.add_parser("pack", help="turn a GGUF file into an image")
-    p.add_argument("model", metavar="GGUF")
-    p.add_argument("-o", "--output", metavar="FILE", help="default: beside the GGUF, .kllm")
+    p.add_argument("model", nargs="?", metavar="GGUF", help="default: the built-in model")
+    p.add_argument("-o", "--output", metavar="FILE", help="default: its name, in this folder")
     p.add_argument("--pre", metavar="NAME", help="pre-tokenizer, instead of the file's own")
 
     p = verbs.add_parser("quantize", help="write a GGUF file with another weight type")

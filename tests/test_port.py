@@ -177,11 +177,11 @@ def test_extension_of_another_version_is_refused():
     assert refused.returncode == 1 and b"KllmError: ABI" in refused.stderr
 
 
-def test_example_of_the_documentation_runs(native, packed, tmp_path):
+def test_example_of_the_documentation_runs(native, tmp_path):
     text = (ROOT / "docs" / "micropython.md").read_text()
     script = tmp_path / "example.py"
     script.write_text(re.search(r"```python\n(.*?)```", text, re.S)[1])
-    script.write_text(
-        script.read_text().replace('"model.kllm"', repr(str(packed("llama", "q8_0"))))
-    )
+    model = tmp_path / "model.kllm"
+    run([sys.executable, "-m", "kernel_llm", "pack", "-o"], model)
+    script.write_text(script.read_text().replace('"model.kllm"', repr(str(model))))
     assert output_of(native, script) == output_of([sys.executable], script)
