@@ -227,6 +227,7 @@ def main(arguments=None):
     p.add_argument("--tokens", type=int, default=32, help="tokens generated in a sample")
     p.add_argument("--samples", type=int, default=200)
     p.add_argument("--seconds", type=float, default=20.0, help="budget of each piece of work")
+    p.add_argument("--only", choices=["kernels", "tokenize", "model"], help="default: all")
     p.add_argument("--json", action="store_true")
     args = p.parse_args(arguments)
     try:
@@ -241,14 +242,15 @@ def _run(args):
 
     missing, collected = {}, []
     options = Options(warmup=10, samples=args.samples, seconds=args.seconds)
-    contests = numpy_contests()
+    contests = numpy_contests() if args.only in (None, "kernels") else []
     encoders = None
     try:
         path = peers_text.gguf_path(args.model)
         text = peers_text.sample(args.text)
-        encoders, again = text_contests(path, text, missing)
-        contests.append(again)
-        if args.model:
+        if args.only in (None, "tokenize"):
+            encoders, again = text_contests(path, text, missing)
+            contests.append(again)
+        if args.model and args.only in (None, "model"):
             contests += model_contests(path, args.prompt, args.tokens, missing)
     except KllmError as error:
         missing["model"] = str(error)
