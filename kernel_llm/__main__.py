@@ -58,6 +58,7 @@ def build_parser():
     p = verbs.add_parser("inspect", help="metadata and tensors of a GGUF file or an image")
     _add_model(p)
     p.add_argument("--json", action="store_true")
+    p.add_argument("--verify", action="store_true", help="of an image: check its weights too")
 
     p = verbs.add_parser("plan", help="the memory a model needs, region by region")
     _add_model(p)

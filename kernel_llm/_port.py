@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 
 IS_MICROPYTHON = sys.implementation.name == "micropython"
 try:
@@ -11,14 +10,6 @@ except ImportError:
 
     def const(x):
         return x
-
-
-if IS_MICROPYTHON:
-    ticks_us = time.ticks_us
-else:
-
-    def ticks_us():
-        return time.perf_counter_ns() // 1000
 
 
 def cpu_count():

@@ -64,6 +64,8 @@ def inspect(args):
     path = _model_path(args)
     if images.is_image(path):
         image = images.Image(path)
+        if args.verify:
+            image.check_body()
         fields = {name: getattr(image, name) for name in _abi.KLLM_IMAGE[1]
                   if "reserved" not in name}  # fmt: skip
         fields["model_hash"] = fields["model_hash"].hex()

@@ -159,7 +159,7 @@ def pack(path, output, progress, pre=None):
     """
     Packs a GGUF file into an image.
 
-    path: the GGUF file. output: the image; replaced in one step when it is whole and checked.
+    path: the GGUF file. output: the image; replaced in one step when it is whole.
     progress: show_progress of progress.py. pre: name of a pre-tokenizer, instead of the file's.
 
     Raises KllmError saying what is wrong with the file and where, or OSError (a full disk, no

@@ -171,6 +171,16 @@ def test_a_damaged_image_is_refused_with_the_place(model, tmp_path):
     assert "FORMAT" in run("generate", image, "-p", "a", status=2)
 
 
+def test_damaged_weights_are_found_on_request(model, tmp_path):
+    image = tmp_path / "m.kllm"
+    run("pack", model, "-o", image)
+    assert "blk.0.attn_q" in run("inspect", image, "--verify")
+    content = bytearray(image.read_bytes())
+    content[-100] ^= 1
+    image.write_bytes(content)
+    assert "damaged" in run("inspect", image, "--verify", status=2)
+
+
 def test_an_interrupt_ends_a_generation_cleanly(model):
     process = subprocess.Popen(
         [sys.executable, "-m", "kernel_llm", "generate", str(model), "-p", "a", "-n", "100000",
