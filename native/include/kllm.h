@@ -108,10 +108,10 @@ int32_t kllm_kernel_name(uint32_t idx, uint8_t *out, uint32_t out_bytes);
 /// Runs kernel variant idx loops times on the caller's buffers, for tests and benchmarks.
 ///
 /// What a, b, c, dims and scalars mean for each operation stands in docs/kernels.md. The buffers
-/// must have the sizes and alignments stated there; this function does not check them.
+/// must have the sizes and alignments stated there, and the running CPU what kllm_kernel_name says
+/// that the variant needs; this function does not check them.
 ///
-/// @retval KLLM_ERR_RANGE        idx past the end
-/// @retval KLLM_ERR_UNSUPPORTED  the running CPU lacks what the variant needs
+/// @retval KLLM_ERR_RANGE  idx past the end
 int32_t kllm_kernel_run(uint32_t idx, void *out, const void *a, const void *b, const void *c,
                         const uint32_t *dims, const float *scalars, uint32_t loops);
 

@@ -11,24 +11,6 @@ void kllm_dispatch(struct kllm_kernels *kernels, uint32_t cpu) {
 #undef KLLM_KERNEL
 }
 
-enum op {
-    argmax,
-    attn_mix,
-    dequantize,
-    dot,
-    gelu,
-    layernorm,
-    matmul,
-    patch,
-    pick,
-    quantize,
-    rmsnorm,
-    rope,
-    softmax,
-    sum,
-    swiglu
-};
-
 struct variant {
     const char *name;
     void (*fn)(void);
@@ -38,7 +20,7 @@ struct variant {
 
 static const struct variant variants[] = {
 #define KLLM_KERNEL(op, types, isa, needs)                                                        \
-    {#op "_" #types "_" #isa, (void (*)(void))kllm_##op##_##types##_##isa, op, (needs)},
+    {#op "_" #types "_" #isa, (void (*)(void))kllm_##op##_##types##_##isa, OP_##op, (needs)},
 #include "kernels.def"
 #undef KLLM_KERNEL
 };
@@ -68,47 +50,47 @@ static void run_once(const struct variant *v, void *out, const void *a, const vo
     void (*fn)(void) = v->fn;
     float *y = out;
     switch (v->op) {
-    case argmax:
+    case OP_argmax:
         *(uint32_t *)out = ((kllm_argmax_fn *)fn)(a, dims[0]);
         break;
-    case attn_mix: // c is the work space, written although const here
+    case OP_attn_mix: // c is the work space, written although const here
         ((kllm_attn_mix_fn *)fn)(y, a, b, dims[0], dims[1], dims[2], dims[3], dims[4],
                                  (uint8_t *)(uintptr_t)c);
         break;
-    case dequantize:
+    case OP_dequantize:
         ((kllm_dequantize_fn *)fn)(y, a, dims[0], dims[1]);
         break;
-    case dot:
+    case OP_dot:
         *y = ((kllm_dot_fn *)fn)(a, b, dims[0]);
         break;
-    case gelu:
+    case OP_gelu:
         ((kllm_gelu_fn *)fn)(y, a, dims[0]);
         break;
-    case layernorm:
+    case OP_layernorm:
         ((kllm_layernorm_fn *)fn)(y, a, b, c, dims[0], scalars[0]);
         break;
-    case matmul:
+    case OP_matmul:
         ((kllm_matmul_fn *)fn)(y, a, b, dims[0], dims[1], dims[2], dims[3]);
         break;
-    case patch:
+    case OP_patch:
         ((kllm_patch_fn *)fn)(y, a, b, dims[0], dims[1], dims[2], dims[3]);
         break;
-    case pick: // takes out of b, which is const only here
+    case OP_pick: // takes out of b, which is const only here
         ((kllm_pick_fn *)fn)(out, (float *)(uintptr_t)b, dims[0]);
         break;
-    case quantize:
+    case OP_quantize:
         ((kllm_quantize_fn *)fn)(out, a, dims[0]);
         break;
-    case rmsnorm:
+    case OP_rmsnorm:
         ((kllm_rmsnorm_fn *)fn)(y, a, b, dims[0], scalars[0]);
         break;
-    case rope:
+    case OP_rope:
         ((kllm_rope_fn *)fn)(y, a, dims[0], dims[1], dims[2], dims[3]);
         break;
-    case softmax:
+    case OP_softmax:
         ((kllm_softmax_fn *)fn)(y, dims[0], scalars[0]);
         break;
-    case sum:
+    case OP_sum:
         *y = ((kllm_sum_fn *)fn)(a, dims[0]);
         break;
     default:
@@ -122,9 +104,7 @@ int32_t kllm_kernel_run(uint32_t idx, void *out, const void *a, const void *b, c
     if (idx >= kllm_kernel_count()) {
         return KLLM_ERR_RANGE;
     }
-    if ((variants[idx].needs & ~kllm_cpu()) != 0) {
-        return KLLM_ERR_UNSUPPORTED;
-    }
+    KLLM_ASSUME((variants[idx].needs & ~kllm_cpu()) == 0);
     for (uint32_t i = 0; i < loops; i++) {
         run_once(&variants[idx], out, a, b, c, dims, scalars);
     }

@@ -103,6 +103,25 @@ typedef float kllm_sum_fn(const float *x, uint32_t n);
 /// y = gate / (1 + exp(-gate)) * up. y may be gate or up.
 typedef void kllm_swiglu_fn(float *y, const float *gate, const float *up, uint32_t n);
 
+// The operations of the manifest, named as there, for tables made from it.
+enum kllm_op {
+    OP_argmax,
+    OP_attn_mix,
+    OP_dequantize,
+    OP_dot,
+    OP_gelu,
+    OP_layernorm,
+    OP_matmul,
+    OP_patch,
+    OP_pick,
+    OP_quantize,
+    OP_rmsnorm,
+    OP_rope,
+    OP_softmax,
+    OP_sum,
+    OP_swiglu
+};
+
 // One entry per operation and types; filled by kllm_dispatch.
 struct kllm_kernels {
     kllm_argmax_fn *argmax_f32;

@@ -222,30 +222,12 @@ static int outputs_agree(void) {
 
 // ---------------------------------------------------------------------------------------- cases
 
-enum op {
-    argmax,
-    attn_mix,
-    dequantize,
-    dot,
-    gelu,
-    layernorm,
-    matmul,
-    patch,
-    pick,
-    quantize,
-    rmsnorm,
-    rope,
-    softmax,
-    sum,
-    swiglu
-};
-
 struct variant {
     const char *name;
     const char *types;
     void (*fn)(void);
     void (*twin)(void);
-    enum op op;
+    enum kllm_op op;
     uint32_t needs;
 };
 
@@ -255,7 +237,7 @@ static const struct variant variants[] = {
      #types,                                                                                      \
      (void (*)(void))kllm_##op##_##types##_##isa,                                                 \
      (void (*)(void))kllm_##op##_##types##_c,                                                     \
-     op,                                                                                          \
+     OP_##op,                                                                                     \
      (needs)},
 #include "../../native/src/kernels.def"
 #undef KLLM_KERNEL
@@ -450,7 +432,7 @@ static void run_reduction(const struct variant *v, uint32_t round) {
     float *b = place_in(IN_B, (uint64_t)n * 4, 4);
     fill_f32(a, n);
     fill_f32(b, n);
-    if (v->op == argmax && below(4) == 0) {
+    if (v->op == OP_argmax && below(4) == 0) {
         for (uint32_t i = 0; i < n; i++) {
             a[i] = below(2) ? __builtin_nanf("") : below(3) ? a[i] : -__builtin_inff();
         }
@@ -461,12 +443,12 @@ static void run_reduction(const struct variant *v, uint32_t round) {
     void (*fns[2])(void) = {v->twin, v->fn};
     for (uint32_t i = 0; i < 2; i++) {
         uint8_t *out = slots[OUT_EXPECTED + i].data;
-        if (v->op == argmax) {
+        if (v->op == OP_argmax) {
             uint32_t idx = ((kllm_argmax_fn *)fns[i])(a, n);
             memcpy(out, &idx, 4);
         } else {
             float y =
-                v->op == dot ? ((kllm_dot_fn *)fns[i])(a, b, n) : ((kllm_sum_fn *)fns[i])(a, n);
+                v->op == OP_dot ? ((kllm_dot_fn *)fns[i])(a, b, n) : ((kllm_sum_fn *)fns[i])(a, n);
             memcpy(out, &y, 4);
         }
     }
@@ -481,7 +463,7 @@ static void run_elementwise(const struct variant *v, uint32_t round) {
         fill_f32(in[i], n);
     }
     eps = below(2) ? 1e-5f : below(2) ? 0.125f : 1.0f; // also the scale of softmax
-    int in_place = v->op == softmax || (v->op != layernorm && below(2));
+    int in_place = v->op == OP_softmax || (v->op != OP_layernorm && below(2));
     place_out((uint64_t)n * 4, 4);
     memcpy(dims, (uint32_t[N_DIM]){n, (uint32_t)in_place}, sizeof dims);
     seal_inputs();
@@ -492,13 +474,13 @@ static void run_elementwise(const struct variant *v, uint32_t round) {
         if (in_place) {
             x = memcpy(y, x, (uint64_t)n * 4);
         }
-        if (v->op == gelu) {
+        if (v->op == OP_gelu) {
             ((kllm_gelu_fn *)fns[i])(y, x, n);
-        } else if (v->op == layernorm) {
+        } else if (v->op == OP_layernorm) {
             ((kllm_layernorm_fn *)fns[i])(y, x, in[1], in[2], n, eps);
-        } else if (v->op == rmsnorm) {
+        } else if (v->op == OP_rmsnorm) {
             ((kllm_rmsnorm_fn *)fns[i])(y, x, in[1], n, eps);
-        } else if (v->op == softmax) {
+        } else if (v->op == OP_softmax) {
             ((kllm_softmax_fn *)fns[i])(y, n, eps);
         } else {
             ((kllm_swiglu_fn *)fns[i])(y, x, in[1], n);
@@ -528,30 +510,30 @@ static void run_rope(const struct variant *v, uint32_t round) {
 
 static void run_case(const struct variant *v, uint32_t round) {
     switch (v->op) {
-    case argmax:
-    case dot:
-    case sum:
+    case OP_argmax:
+    case OP_dot:
+    case OP_sum:
         run_reduction(v, round);
         break;
-    case attn_mix:
+    case OP_attn_mix:
         run_attn_mix(v, round);
         break;
-    case dequantize:
+    case OP_dequantize:
         run_dequantize(v, round);
         break;
-    case matmul:
+    case OP_matmul:
         run_matmul(v, round);
         break;
-    case patch:
+    case OP_patch:
         run_patch(v, round);
         break;
-    case pick:
+    case OP_pick:
         run_pick(v, round);
         break;
-    case quantize:
+    case OP_quantize:
         run_quantize(v, round);
         break;
-    case rope:
+    case OP_rope:
         run_rope(v, round);
         break;
     default:
