@@ -16,7 +16,7 @@ help: ## list the verbs
 	@touch $@
 
 build/ready: .venv/ready $(NATIVE)
-	@$(PY) native/build.py extension
+	@$(PY) native extension
 	@touch $@
 
 bench: all ## set up, then the benchmark suite
@@ -29,7 +29,7 @@ test: all ## set up, then every test; without emulators those that need them are
 lint: all ## style, names, generated files, the header alone
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) native/build.py abi --check
+	$(PY) native abi --check
 	.venv/bin/clang-format --dry-run --Werror $(C_FILES)
 	$(PY) tests/compile_mpy.py
 	cc -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c native/include/kllm.h
@@ -40,7 +40,7 @@ format: all ## apply the style
 	.venv/bin/clang-format -i $(C_FILES)
 
 abi: .venv/ready ## regenerate kernel_llm/_abi.py from kllm.h
-	$(PY) native/build.py abi
+	$(PY) native abi
 
 qemu: all ## run the bare-metal images on emulated cores; instruction counts against the baseline
 	$(PY) -m qemu.run --baseline baseline.json --gate

@@ -38,9 +38,12 @@ def build(ref):
         _git("worktree", "prune")
         folder.parent.mkdir(parents=True, exist_ok=True)
         _git("worktree", "add", "--detach", str(folder), commit, must=True)
-    if not (folder / "native" / "build.py").exists():
-        raise BuildError(f"--against {ref}: that revision has no native/build.py to build it with")
-    done = subprocess.run([sys.executable, "native/build.py", "extension"], cwd=folder,
+    # The command line of the build was native/build.py before it had a file of its own.
+    scripts = ("native/__main__.py", "native/build.py")
+    script = next((name for name in scripts if (folder / name).exists()), None)
+    if script is None:
+        raise BuildError(f"--against {ref}: that revision has nothing in native/ to build it with")
+    done = subprocess.run([sys.executable, script, "extension"], cwd=folder,
                           capture_output=True, text=True)  # fmt: skip
     if done.returncode != 0:
         lines = (done.stderr + done.stdout).strip().splitlines() or ["no message"]

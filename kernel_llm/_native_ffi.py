@@ -6,7 +6,7 @@ A pointer is an integer, an address: adding an offset in bytes to it gives anoth
 integers and buffers allocate nothing; addresses and results are small integers on 64-bit machines.
 
 The library is the file KLLM_LIBRARY names; or else libkllm.so beside this package, or where
-`native/build.py shared` puts it. ImportError if there is none that this machine can load.
+`python native shared` puts it. ImportError if there is none that this machine can load.
 """
 
 import os

@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Builds the core: one list of sources, one table of flags, one archive for each target.
+Compiles the core: one list of sources, one table of flags, one archive for each target.
 
-    python native/build.py archive   [--target T]   build/<T>/libkllm.a
-    python native/build.py shared    [--target T]   build/<T>/libkllm.so (MicroPython's ffi)
-    python native/build.py extension [--target T]   kernel_llm/_kllm.abi3.so (cffi)
-    python native/build.py abi [--check]            kernel_llm/_abi.py from kllm.h
-
-Used by the Makefile, by setup.py and by qemu/: nothing else knows the sources or the flags.
+Behind the command line (native/__main__.py), setup.py and qemu/: nothing else knows the sources
+or the flags.
 """
 
-import argparse
 import os
 import platform
 import re
@@ -87,7 +82,7 @@ def host_target():
     """Returns the target of this machine."""
     name = platform.machine() + "-linux"
     if name not in targets() or name == "aarch64-none":
-        sys.exit(f"native/build.py: no build for {platform.machine()}: x86_64 or aarch64 needed")
+        sys.exit(f"native: no build for {platform.machine()}: x86_64 or aarch64 needed")
     return targets()[name]
 
 
@@ -186,43 +181,7 @@ def build_shared(target):
     archive = build_archive(target)
     shared = target.build_dir / "libkllm.so"
     if is_stale(shared, [archive]):
-        run(
-            [
-                target.cc,
-                "-shared",
-                "-o",
-                shared,
-                "-Wl,--whole-archive",
-                archive,
-                "-Wl,--no-whole-archive",
-                "-pthread",
-                "-Wl,-soname,libkllm.so",
-                "-Wl,-z,defs",
-            ]
-        )
+        run([target.cc, "-shared", "-o", shared, "-Wl,--whole-archive", archive,
+             "-Wl,--no-whole-archive", "-pthread", "-Wl,-soname,libkllm.so",
+             "-Wl,-z,defs"])  # fmt: skip
     return shared
-
-
-def main():
-    parser = argparse.ArgumentParser(description="builds the core of kernel-llm")
-    parser.add_argument("product", choices=["archive", "shared", "extension", "abi"])
-    parser.add_argument("--target", choices=sorted(targets()), default=None)
-    parser.add_argument("--check", action="store_true", help="abi: fail if _abi.py is not fresh")
-    args = parser.parse_args()
-    target = targets()[args.target] if args.target else host_target()
-    if args.product == "archive":
-        print(build_archive(target).relative_to(ROOT))
-    elif args.product == "shared":
-        print(build_shared(target).relative_to(ROOT))
-    elif args.product == "extension":
-        from extension import build_extension
-
-        print(build_extension(target).relative_to(ROOT))
-    else:
-        from abi import write_abi
-
-        write_abi(args.check)
-
-
-if __name__ == "__main__":
-    main()
