@@ -36,14 +36,21 @@ def config_bytes(n_ctx, n_batch=64, n_seq=1, n_logits=0, threads=1, kv="f16", cp
     n_ctx: positions of each sequence; n_batch: tokens in one pass; n_seq: sequences held at once;
     n_logits: rows of logits kept, 0 for one each; threads: 1 or more; kv: "f32", "f16" or "q8_0";
     cpu: mask of the instruction sets that may be used.
+    Raises KllmError(RANGE) naming the number that is past the limits of this build.
     """
     if kv not in KV_DTYPES:
         raise KllmError(_abi.KLLM_ERR_RANGE, "kv is '%s', not f32, f16 or q8_0" % kv)
-    for name, value in (("n_ctx", n_ctx), ("n_batch", n_batch), ("n_seq", n_seq),
-                        ("threads", threads)):  # fmt: skip
-        if not 1 <= value <= 0xFFFFFFFF:
-            raise KllmError(_abi.KLLM_ERR_RANGE, "%s is %d, must be 1 or more" % (name, value))
     n_logits = max(n_logits, n_seq)
+    for name, value, limit in (
+        ("n_ctx", n_ctx, _abi.KLLM_MAX_CTX),
+        ("n_batch", n_batch, _abi.KLLM_MAX_BATCH),
+        ("n_seq", n_seq, _abi.KLLM_MAX_SLOT),
+        ("n_logits", n_logits, _abi.KLLM_MAX_BATCH),
+        ("threads", threads, _abi.KLLM_MAX_THREAD),
+    ):
+        if not 1 <= value <= limit:
+            where = "%s is %d, not within 1 … %d" % (name, value, limit)
+            raise KllmError(_abi.KLLM_ERR_RANGE, where)
     return struct.pack("<8I", n_ctx, n_batch, n_seq, n_logits, threads, KV_DTYPES[kv], cpu, 0)
 
 
@@ -63,11 +70,8 @@ class Plan:
         self._raw = bytearray(size)
         status = native.kllm_plan(native.pointer(self._raw), image, native.pointer(config))
         if status != 0:
-            raise KllmError(
-                status,
-                "context %d, batch %d, sequences %d, logits rows %d, "
-                "threads %d do not fit this model" % struct.unpack_from("<5I", config),
-            )
+            where = "a context of %d is longer than the model's" % struct.unpack_from("<I", config)
+            raise KllmError(status, where)
         self.n_bytes = struct.unpack_from("<Q", self._raw, fields["n_bytes"][0])[0]
 
     def rows(self):

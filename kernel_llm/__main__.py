@@ -1,18 +1,10 @@
 """The command line: `python -m kernel_llm COMMAND`."""
 
 import argparse
-import os
 import sys
 
-from kernel_llm import __version__, commands
-from kernel_llm.errors import KllmError
-
-
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
+from kernel_llm import __version__
+from kernel_llm.terminal import Parser, positive, run_command
 
 
 def _add_model(parser):
@@ -22,10 +14,10 @@ def _add_model(parser):
 
 def _add_engine(parser):
     group = parser.add_argument_group("engine")
-    group.add_argument("--ctx", type=_positive, metavar="N", help="positions (default: the "
+    group.add_argument("--ctx", type=positive, metavar="N", help="positions (default: the "
                        "model's, at most 2048)")  # fmt: skip
-    group.add_argument("--threads", type=_positive, metavar="N", help="default: all cores")
-    group.add_argument("--batch", type=_positive, metavar="N", default=64,
+    group.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
+    group.add_argument("--batch", type=positive, metavar="N", default=64,
                        help="tokens of a prompt in one pass (default 64)")  # fmt: skip
     group.add_argument("--kv", choices=["f32", "f16", "q8_0"], default="f16",
                        help="how keys and values are kept (default f16)")  # fmt: skip
@@ -46,8 +38,8 @@ def _add_sampling(parser, temperature):
 
 def build_parser():
     """Returns the parser of every command."""
-    parser = argparse.ArgumentParser(prog="kernel_llm", description="a language-model runtime "
-                                     "that allocates nothing once it is open")  # fmt: skip
+    parser = Parser(prog="kernel_llm", description="a language-model runtime "
+                    "that allocates nothing once it is open")  # fmt: skip
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -63,7 +55,7 @@ def build_parser():
     p = verbs.add_parser("plan", help="the memory a model needs, region by region")
     _add_model(p)
     _add_engine(p)
-    p.add_argument("--seqs", type=_positive, default=1, metavar="N", help="sequences at once")
+    p.add_argument("--seqs", type=positive, default=1, metavar="N", help="sequences at once")
     p.add_argument("--json", action="store_true")
 
     p = verbs.add_parser("pack", help="turn a GGUF file into an image")
@@ -80,7 +72,7 @@ def build_parser():
     _add_model(p)
     p.add_argument("-p", "--prompt", help="the prompt; - or nothing reads standard input")
     p.add_argument("-f", "--file", help="read the prompt from a file")
-    p.add_argument("-n", "--tokens", type=_positive, default=256, metavar="N")
+    p.add_argument("-n", "--tokens", type=positive, default=256, metavar="N")
     p.add_argument(
         "--chat",
         action=argparse.BooleanOptionalAction,
@@ -95,7 +87,7 @@ def build_parser():
     p = verbs.add_parser("chat", help="a conversation in the terminal")
     _add_model(p)
     p.add_argument("--system", default="", metavar="TEXT")
-    p.add_argument("-n", "--tokens", type=_positive, default=512, metavar="N",
+    p.add_argument("-n", "--tokens", type=positive, default=512, metavar="N",
                    help="longest answer (default 512)")  # fmt: skip
     _add_sampling(p, 0.7)
     _add_engine(p)
@@ -110,7 +102,7 @@ def build_parser():
     p = verbs.add_parser("score", help="how well a model predicts a text, token by token")
     p.add_argument("model")
     p.add_argument("file")
-    p.add_argument("--tokens", type=_positive, metavar="N", help="score the first N tokens only")
+    p.add_argument("--tokens", type=positive, metavar="N", help="score the first N tokens only")
     p.add_argument("--json", action="store_true")
     _add_engine(p)
     return parser
@@ -118,21 +110,13 @@ def build_parser():
 
 def main(argv=None):
     """Runs a command; returns the exit status: 0, 2 for an error, 130 after an interrupt."""
-    args = build_parser().parse_args(argv)
-    try:
-        return getattr(commands, args.command)(args) or 0
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KllmError as error:
-        print(f"kernel_llm: {error}", file=sys.stderr)
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        print(f"kernel_llm: {name}{error.strerror or error}", file=sys.stderr)
-    return 2
+    return run_command("kernel_llm", lambda: _run(build_parser().parse_args(argv)))
+
+
+def _run(args):
+    from kernel_llm import commands
+
+    return getattr(commands, args.command)(args)
 
 
 if __name__ == "__main__":

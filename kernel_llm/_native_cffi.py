@@ -4,6 +4,7 @@ The core under CPython: the functions of kllm.h by their own names, and memory f
 A pointer is a cffi `void *`: adding an offset in bytes to it gives another one.
 """
 
+import contextlib
 import mmap
 import os
 
@@ -51,22 +52,29 @@ class Memory:
     """
 
     def __init__(self, n_bytes=0, path=None):
+        self.n_bytes = n_bytes
         if path is None:
             # Pages come into being when they are first touched.
             self._map = mmap.mmap(-1, max(1, n_bytes))
         else:
             fd = os.open(path, os.O_RDONLY)
             try:
-                self._map = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+                self.n_bytes = os.fstat(fd).st_size  # an empty file cannot be mapped
+                self._map = mmap.mmap(fd if self.n_bytes else -1, max(1, self.n_bytes),
+                                      access=mmap.ACCESS_READ)  # fmt: skip
             finally:
                 os.close(fd)
-        self.n_bytes = len(self._map) if path is not None else n_bytes
         self._bytes = ffi.from_buffer(self._map)
         self.address = ffi.cast("void *", self._bytes)
 
+    def view(self, off, n_bytes):
+        """Returns n_bytes at an offset as a buffer, without a copy; it outlives `close`."""
+        return memoryview(self._map)[off : off + n_bytes]
+
     def close(self):
-        """Unmaps it; every pointer into it is void afterwards."""
+        """Unmaps it, or leaves that to the last view; every pointer into it is void afterwards."""
         if self._map is not None:
             ffi.release(self._bytes)
-            self._map.close()
+            with contextlib.suppress(BufferError):  # somebody holds a view
+                self._map.close()
             self._map = self.address = None

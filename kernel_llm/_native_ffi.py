@@ -98,6 +98,10 @@ class Memory:
             raise OSError(os.errno())
         self.address = address
 
+    def view(self, off, n_bytes):
+        """Returns n_bytes at an offset as a buffer, without a copy; it is void after `close`."""
+        return view(self.address + off, n_bytes)
+
     def close(self):
         """Unmaps it; every pointer into it is void afterwards."""
         if self.address is not None:

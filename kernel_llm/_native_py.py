@@ -79,6 +79,10 @@ class Memory:
         self.n_bytes = len(data)
         self.address = Pointer(Block(data))
 
+    def view(self, off, n_bytes):
+        """Returns n_bytes at an offset as a buffer, without a copy."""
+        return view(self.address + off, n_bytes)
+
     def close(self):
         """Lets go of the bytes."""
         self.address = None

@@ -49,7 +49,8 @@ def _sampler(args):
 
 
 def _print_json(value):
-    print(json.dumps(value, ensure_ascii=False))
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, ensure_ascii=not is_utf8))
 
 
 def pull(args):

@@ -6,7 +6,7 @@ from array import array
 from kernel_llm import _abi
 from kernel_llm import _native as native
 from kernel_llm._port import utf8_text
-from kernel_llm.errors import KllmError
+from kernel_llm.errors import CLOSED, KllmError
 
 _FIELDS = _abi.KLLM_VOCAB[1]
 
@@ -32,6 +32,10 @@ class Encoder:
         self._n_out = array("Q", [0])
         self._work_address = native.pointer(self._work)
         self._n_out_address = native.pointer(self._n_out)
+
+    def close(self):
+        """Lets go of the vocabulary; every other method raises an exception afterwards."""
+        self._vocab = CLOSED
 
     def special(self, name):
         """Returns the id of a special token, "bos", "eos", "eot" …, or -1."""

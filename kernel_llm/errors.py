@@ -1,4 +1,4 @@
-"""The one exception of this package, for a world that is wrong: bad bytes, too little memory."""
+"""The one exception of this package, for a world that is wrong; and what stands for the closed."""
 
 from kernel_llm._abi import (
     KLLM_ERR_ABI,
@@ -29,3 +29,10 @@ class KllmError(Exception):
         super().__init__("%s: %s" % (NAMES.get(code, "error %d" % code), where))
         self.code = code
         self.where = where
+
+
+class Closed:
+    """Stands where the address of closed memory stood: no call takes it, so none reads there."""
+
+
+CLOSED = Closed()

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -10,13 +11,35 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_dir():
-    """Returns the Path of our directory for what can be made again, created if missing."""
+    """
+    Returns the Path of our directory for what can be made again, created if missing.
+
+    Raises OSError that says what to do if it cannot be created.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the XDG rule: relative paths are ignored
         base = os.path.join(os.path.expanduser("~"), ".cache")
     path = Path(base) / "kernel-llm"
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        error.strerror = f"{error.strerror}; XDG_CACHE_HOME names another place for the cache"
+        raise
     return path
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Holds a folder's lock; it goes with the process, so nothing is ever left locked."""
+    with open(folder / ".lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def clear_parts(folder):
+    """Removes what killed processes left half written; all who write there hold the lock."""
+    for path in folder.glob(".kernel-llm-*.part"):
+        path.unlink(missing_ok=True)
 
 
 def sync_dir(path):

@@ -4,7 +4,7 @@ import struct
 
 from kernel_llm import _abi
 from kernel_llm import _native as native
-from kernel_llm.errors import KllmError
+from kernel_llm.errors import CLOSED, KllmError
 
 _HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
 _TENSOR_BYTES, _TENSOR_FIELDS = _abi.KLLM_TENSOR
@@ -80,8 +80,9 @@ class Image:
             raise KllmError(status, "%s: vocabulary or weights are damaged" % self.path)
 
     def close(self):
-        """Unmaps the image."""
+        """Unmaps the image; reading a field raises an exception afterwards."""
         self._memory.close()
+        self.address = CLOSED
 
 
 def is_image(path):

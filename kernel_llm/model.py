@@ -8,11 +8,16 @@ from kernel_llm import _abi
 from kernel_llm import _native as native
 from kernel_llm._port import cpu_count
 from kernel_llm.encoder import Encoder
-from kernel_llm.errors import KllmError
+from kernel_llm.errors import CLOSED, KllmError
 from tokenizer import StreamDecoder
 
 N_CTX_DEFAULT = 2048
 ANY_CPU = 0xFFFFFFFF
+
+
+def default_threads():
+    """Returns how many threads compute where nobody says: one for each core."""
+    return min(cpu_count(), _abi.KLLM_MAX_THREAD)
 
 
 class Model:
@@ -40,7 +45,7 @@ class Model:
         self.n_ctx = n_ctx or min(image.n_ctx_train, N_CTX_DEFAULT)
         self.n_seq = n_seq
         self.n_batch = n_batch
-        self.threads = threads or cpu_count()
+        self.threads = threads or default_threads()
         config = config_bytes(self.n_ctx, n_batch, n_seq, n_logits, self.threads, kv, cpu)
         if self.n_ctx > image.n_ctx_train:
             raise KllmError(
@@ -59,9 +64,9 @@ class Model:
         self._slot = array("I", [0])
         self._token_address = native.pointer(self._token)
         self._slot_address = native.pointer(self._slot)
-        logits = self._arena + native.kllm_region_off(self._arena, _abi.KLLM_R_LOGITS)
+        logits = native.kllm_region_off(self._arena, _abi.KLLM_R_LOGITS)
         self._logits = [
-            native.view(logits + 4 * self.n_vocab * row, 4 * self.n_vocab)
+            self._memory.view(logits + 4 * self.n_vocab * row, 4 * self.n_vocab)
             for row in range(max(n_seq, n_logits))
         ]
         self.stop_reason = None
@@ -74,12 +79,18 @@ class Model:
         self.close()
 
     def close(self):
-        """Ends the threads and unmaps arena and image. May be called again."""
+        """
+        Ends the threads and unmaps arena and image. May be called again.
+
+        Every other method raises an exception afterwards.
+        """
         if self._memory is not None:
             native.kllm_team_stop(self._arena)
             self._logits = []
             self._memory.close()
             self._memory = None
+            self._arena = self._image = CLOSED
+            self.encoder.close()
             self.image.close()
 
     def _check(self, status, where=""):

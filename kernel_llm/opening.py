@@ -7,11 +7,11 @@ from pathlib import Path
 from arena.plan import Plan, config_bytes
 from kernel_llm import _abi
 from kernel_llm import _native as native
-from kernel_llm._port import cpu_count
 from kernel_llm.encoder import Encoder
-from kernel_llm.files import cache_dir
+from kernel_llm.errors import KllmError
+from kernel_llm.files import cache_dir, clear_parts, locked
 from kernel_llm.image import Image, is_image
-from kernel_llm.model import N_CTX_DEFAULT, Model
+from kernel_llm.model import N_CTX_DEFAULT, Model, default_threads
 from kernel_llm.progress import show_progress
 from kernel_llm.pull import resolve
 
@@ -29,20 +29,38 @@ def open_image(path, progress=show_progress):
     """
     Opens an image file, or the image of a GGUF file, which is packed first if need be.
 
+    An image in the cache that is damaged is made again. Of two processes that want the same one
+    packed, the second waits.
     progress: as show_progress. Raises KllmError or OSError.
     """
     if is_image(path):
         return Image(path)
-    packed = packed_path(path)
-    if not packed.exists():
-        from kernel_llm.pack import pack
+    return _cached(packed_path(path)) or _pack_into_cache(path, progress)
 
-        packed.parent.mkdir(exist_ok=True)
-        pack(path, packed, progress)
+
+def _cached(packed):
+    """Returns the image that the cache holds, or None if it is not there or damaged."""
+    try:
+        return Image(packed)
+    except (FileNotFoundError, KllmError):
+        return None
+
+
+def _pack_into_cache(path, progress):
+    from kernel_llm.pack import pack
+
+    packed = packed_path(path)
+    packed.parent.mkdir(exist_ok=True)
+    with locked(packed.parent):
+        image = _cached(packed)  # another process may have packed it while this one waited
+        if image is None:
+            clear_parts(packed.parent)
+            pack(path, packed, progress)
+            image = Image(packed)
         for older in packed.parent.glob(packed.name[:-17] + "*.kllm"):
             if older != packed:  # of the same file as it was, or of another version
                 older.unlink(missing_ok=True)
-    return Image(packed)
+    return image
 
 
 def open_model(path, progress=show_progress, **options):
@@ -72,5 +90,5 @@ def plan_of(path, n_ctx=None, n_batch=64, n_seq=1, threads=None, kv="f16"):
     off = _abi.KLLM_IMAGE[1]["n_ctx_train"][0]
     n_train = int.from_bytes(header[off : off + 4], "little")
     config = config_bytes(n_ctx or min(n_train, N_CTX_DEFAULT), n_batch, n_seq, 0,
-                          threads or cpu_count(), kv)  # fmt: skip
+                          threads or default_threads(), kv)  # fmt: skip
     return Plan(native.pointer(header), config), n_image

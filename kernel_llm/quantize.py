@@ -11,8 +11,6 @@ from kernel_llm.gguf_write import Writer
 # What may be asked for: tensor type, and general.file_type of the result.
 TARGETS = {"f32": (w.F32, 0), "f16": (w.F16, 1), "q4_0": (w.Q4_0, 2), "q8_0": (w.Q8_0, 7)}
 
-_STEP_BYTES = 1 << 22  # of float32 values converted at a time
-
 
 def _target_of(tensor, target):
     """Returns the type a tensor gets: matrices the target, vectors and positions f32."""
@@ -50,7 +48,7 @@ def quantize(src, dst, target, progress=None):
     Vectors and learned positions become f32; a tensor that has its type already keeps its bytes;
     all metadata stays. dst appears whole or not at all; src may be dst.
     progress: called with (bytes of src done, bytes of src in all).
-    Memory: a few times _STEP_BYTES, whatever the size of the model.
+    Memory: a few times STEP_BYTES of weights.py, whatever the size of the model.
     Raises KllmError UNSUPPORTED for a tensor type it cannot read, RANGE for a value that does not
     fit the target, and GGUF's errors; OSError.
     """
@@ -58,21 +56,20 @@ def quantize(src, dst, target, progress=None):
     gguf = GGUF(src)
     targets = [_target_of(tensor, dtype) for tensor in gguf.tensors]
     table = [(t.name, to, t.dims) for t, to in zip(gguf.tensors, targets, strict=True)]
-    mapped = w.map_file(src, gguf.n_bytes)
-    with atomic_write(dst) as file:
+    with w.WeightFile(src, gguf.n_bytes) as data, atomic_write(dst) as file:
         writer = Writer(file, _metadata(gguf, file_type), table)
         for tensor, to in zip(gguf.tensors, targets, strict=True):
-            _convert(w.raw(mapped, tensor), tensor, to, writer)
+            _convert(data, tensor, to, writer)
             if progress:
                 progress(tensor.off + tensor.n_bytes, gguf.n_bytes)
         writer.close()
+        data.check_unchanged()
 
 
 def _convert(data, tensor, to, writer):
     _, block_items, block_bytes = DTYPES[tensor.dtype]
-    step = _STEP_BYTES // 4 // block_items * block_bytes
-    for first in range(0, len(data), step):
-        part = data[first : first + step]
+    step = w.STEP_BYTES // 4 // block_items * block_bytes
+    for _, part in data.slabs(tensor.off, tensor.n_bytes, step):
         if tensor.dtype != to:
             values = w.decode(part, tensor.dtype)
             w.check_fits(values, to, tensor.name)

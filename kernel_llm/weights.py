@@ -1,4 +1,6 @@
-"""GGUF weights as NumPy arrays: mapped, decoded, encoded, checked. CPython only."""
+"""GGUF weights as NumPy arrays: read, decoded, encoded, checked. CPython only."""
+
+import os
 
 import numpy as np
 
@@ -12,26 +14,57 @@ SUPPORTED = (F32, F16, BF16, Q4_0, Q4_1, Q8_0)
 
 # d and, for Q4_1, m of a block are 16-bit floats in front of the quants.
 _SCALES = {Q4_0: 1, Q4_1: 2, Q8_0: 1}
-_STEP_BYTES = 1 << 22  # what scan reads at a time
+STEP_BYTES = 1 << 22  # what is read at a time, about
 
 
-def map_file(path, n_bytes):
+class WeightFile:
     """
-    Returns the file's bytes as a read-only uint8 array, mapped.
+    The bytes of a GGUF file, read where they are asked for; a context manager.
 
-    n_bytes: GGUF.n_bytes; KllmError FORMAT if the file has another size by now.
+    Reading and not mapping: of a file that somebody cuts off meanwhile, a read tells, where a
+    mapping ends the process.
+
+    n_bytes: GGUF.n_bytes; KllmError FORMAT if the file has another size by now. Raises OSError.
     """
-    data = np.memmap(path, np.uint8, "r")
-    if data.size != n_bytes:
-        raise KllmError(
-            KLLM_ERR_FORMAT, "file size: %d bytes, %d when it was read" % (data.size, n_bytes)
-        )
-    return data
 
+    def __init__(self, path, n_bytes):
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (close is the caller's)
+        self._state = self._stat()
+        if self._state[0] != n_bytes:
+            self.close()
+            text = "file size: %d bytes, %d when it was read" % (self._state[0], n_bytes)
+            raise KllmError(KLLM_ERR_FORMAT, text)
 
-def raw(mapped, place):
-    """Returns the bytes of a Tensor or Source as a view of what map_file gave."""
-    return mapped[place.off : place.off + place.n_bytes]
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Closes the file."""
+        self._file.close()
+
+    def _stat(self):
+        stat = os.fstat(self._file.fileno())
+        return stat.st_size, stat.st_mtime_ns
+
+    def read(self, off, n_bytes):
+        """Returns n_bytes at off as a uint8 array; KllmError FORMAT if they are not there."""
+        data = os.pread(self._file.fileno(), n_bytes, off)
+        if len(data) != n_bytes:
+            fail(KLLM_ERR_FORMAT, "file", off, "it became shorter while it was read")
+        return np.frombuffer(data, np.uint8)
+
+    def slabs(self, off, n_bytes, step):
+        """Yields (offset from off, bytes) in steps of step bytes."""
+        for first in range(0, n_bytes, step):
+            yield first, self.read(off + first, min(step, n_bytes - first))
+
+    def check_unchanged(self):
+        """Raises KllmError FORMAT if somebody wrote to the file since it was opened."""
+        if self._stat() != self._state:
+            raise KllmError(KLLM_ERR_FORMAT, "file: it changed while it was read")
 
 
 def _blocks(data, dtype):
@@ -135,21 +168,20 @@ def _bad_index(data, dtype):
     return block * DTYPES[dtype][2] + 2 * idx
 
 
-def scan(mapped, tensors):
+def scan(file, tensors):
     """
     Checks that every weight and every block scale is finite. Reads all their bytes.
 
-    tensors: Tensors or Sources; types other than SUPPORTED are passed over.
+    file: a WeightFile. tensors: Tensors or Sources; types other than SUPPORTED are passed over.
     Raises KllmError FORMAT naming the tensor and the byte.
     """
     for tensor in tensors:
         if tensor.dtype not in SUPPORTED:
             continue
-        data = raw(mapped, tensor)
         block_bytes = DTYPES[tensor.dtype][2]
-        step = _STEP_BYTES // block_bytes * block_bytes
-        for first in range(0, len(data), step):
-            bad = _bad_index(data[first : first + step], tensor.dtype)
+        step = STEP_BYTES // block_bytes * block_bytes
+        for first, data in file.slabs(tensor.off, tensor.n_bytes, step):
+            bad = _bad_index(data, tensor.dtype)
             if bad >= 0:
                 field = "tensor %r data" % tensor.name
                 fail(KLLM_ERR_FORMAT, field, tensor.off + first + bad, "not a finite number")

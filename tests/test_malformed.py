@@ -14,7 +14,7 @@ from kernel_llm.errors import NAMES, KllmError
 from kernel_llm.gguf import GGUF
 from kernel_llm.hyper import hyper_parameters
 from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.weights import map_file, scan
+from kernel_llm.weights import WeightFile, scan
 from malformed.builder import ARR, STR, U32, valid
 from malformed.cases import ACCEPTED, CASES
 
@@ -57,7 +57,8 @@ def load(data, path):
     gguf = read_bounded(data)
     hyper = hyper_parameters(gguf)
     path.write_bytes(data)
-    scan(map_file(path, gguf.n_bytes), gguf.tensors)
+    with WeightFile(path, gguf.n_bytes) as file:
+        scan(file, gguf.tensors)
     try:
         pack_vocab(gguf.metadata)
     except KllmError as error:

@@ -1,5 +1,7 @@
 """GGUF to GGUF: the same model in another type, read by others, whole or not at all."""
 
+import os
+
 import gguf as oracle
 import numpy as np
 import pytest
@@ -81,7 +83,7 @@ def test_quantize_onto_its_own_input(tmp_path):
 def test_quantize_in_small_steps_gives_the_same_file(tmp_path, monkeypatch):
     src = make_llama(tmp_path / "src.gguf", dtype="q4_1")
     quantize.quantize(src, tmp_path / "a.gguf", "q8_0")
-    monkeypatch.setattr(quantize, "_STEP_BYTES", 1000)
+    monkeypatch.setattr(w, "STEP_BYTES", 1000)
     quantize.quantize(src, tmp_path / "b.gguf", "q8_0")
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
 
@@ -149,20 +151,36 @@ def test_weights_refuses_a_file_that_changed_its_size(tmp_path):
     with open(src, "ab") as file:
         file.write(b"x")
     with pytest.raises(KllmError, match="file size"):
-        w.map_file(src, n_bytes)
+        w.WeightFile(src, n_bytes)
+
+
+def test_weights_tell_of_a_file_that_changes_while_it_is_read(tmp_path):
+    src = make_llama(tmp_path / "src.gguf")
+    n_bytes = GGUF(src).n_bytes
+    with w.WeightFile(src, n_bytes) as file:
+        file.check_unchanged()
+        os.utime(src, ns=(0, 0))
+        with pytest.raises(KllmError, match="changed while"):
+            file.check_unchanged()
+        os.truncate(src, n_bytes - 1)
+        assert file.read(0, 4).tobytes() == b"GGUF"
+        with pytest.raises(KllmError, match="became shorter"):
+            file.read(n_bytes - 4, 4)
 
 
 def test_weights_scan_finds_the_one_bad_byte(tmp_path, monkeypatch):
-    monkeypatch.setattr(w, "_STEP_BYTES", 4000)
+    monkeypatch.setattr(w, "STEP_BYTES", 4000)
     for dtype in DTYPES:
         src = make_llama(tmp_path / "src.gguf", dtype=dtype)
         gguf = GGUF(src)
-        w.scan(w.map_file(src, gguf.n_bytes), gguf.tensors)
+        with w.WeightFile(src, gguf.n_bytes) as file:
+            w.scan(file, gguf.tensors)
         tensor = gguf.tensor("blk.1.ffn_up.weight")
         item_bytes = {"f32": 4, "f16": 2, "q8_0": 34, "q4_0": 18, "q4_1": 20}[dtype]
         bad = tensor.off + tensor.n_bytes - item_bytes
         data = bytearray(src.read_bytes())
         data[bad : bad + item_bytes] = b"\xff" * item_bytes
         src.write_bytes(data)
-        with pytest.raises(KllmError, match=f"'blk.1.ffn_up.weight' data at byte {bad}:"):
-            w.scan(w.map_file(src, gguf.n_bytes), gguf.tensors)
+        message = f"'blk.1.ffn_up.weight' data at byte {bad}:"
+        with w.WeightFile(src, gguf.n_bytes) as file, pytest.raises(KllmError, match=message):
+            w.scan(file, gguf.tensors)

@@ -32,7 +32,7 @@ CPYTHON_ONLY = {
     "tokenizer_offsets.py", "tokenizer_read.py", "tokenizer_stream.py",
     "tokenizer_train.py", "tokenizer_write.py", "pack.py", "pack_tables.py", "pack_vocab.py",
     "pack_words.py",
-    "pre_names.py", "progress.py", "pull.py", "quantize.py", "train.py",
+    "pre_names.py", "progress.py", "pull.py", "quantize.py", "terminal.py", "train.py",
     "weights.py", "unicode_data.py",
 }  # fmt: skip
 TEXT_FILES = ("*.py", "*.c", "*.h", "*.S", "*.md", "*.toml", "*.sh", "*.def", "*.ld", "*.json")

@@ -4,7 +4,6 @@ The tokenizer for files and pipes: `python -m tokenizer encode VOCAB [FILE]`. CP
 VOCAB is a GGUF file, a packed image, a tokenizer.json or a tiktoken file.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -12,6 +11,7 @@ import sys
 
 from kernel_llm._abi import KLLM_ERR_FORMAT
 from kernel_llm.errors import KllmError
+from kernel_llm.terminal import Parser, run_command
 
 _CHUNK_BYTES = 1 << 20
 _LONG_BYTES = 16 << 20  # a bar is worth it
@@ -20,7 +20,7 @@ _CHUNK_IDS = 1 << 16
 
 def build_parser():
     """Returns the parser of every command."""
-    parser = argparse.ArgumentParser(prog="tokenizer", description="text to token ids and back")
+    parser = Parser(prog="tokenizer", description="text to token ids and back")
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name, what):
@@ -160,23 +160,12 @@ def train(args):
 
 def main(argv=None):
     """Runs a command; returns the exit status: 0, 2 for an error, 130 after an interrupt."""
-    args = build_parser().parse_args(argv)
-    try:
+
+    def run():
+        args = build_parser().parse_args(argv)
         globals()[args.command](args)
-        sys.stdout.flush()
-        return 0
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KllmError as error:
-        print(f"tokenizer: {error}", file=sys.stderr)
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        print(f"tokenizer: {name}{error.strerror or error}", file=sys.stderr)
-    return 2
+
+    return run_command("tokenizer", run)
 
 
 if __name__ == "__main__":

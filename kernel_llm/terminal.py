@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the command lines share: streams that are there, one line for an error, the exit status.
+CPython only.
+"""
+
+import argparse
+import os
+import sys
+
+from kernel_llm.errors import KllmError
+
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the words of a command."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (--help lists what may be given)\n")
+
+
+def positive(text):
+    """Returns the whole number of 1 or more that an argument must be."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return value
+
+
+def printable(text):
+    """Returns text in one line: line ends and control characters as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def run_command(name, action, errors=()):
+    """
+    Calls action() and returns the exit status: what it returned or 0, 2 after an error, of which
+    one line on standard error tells, 130 after an interrupt.
+
+    errors: exception types that are errors of the user, besides KllmError and OSError.
+    A reader of standard output that goes away early, as `head` does, is no error.
+    """
+    _prepare_streams()
+    try:
+        status = action() or 0
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _abandon_output()
+        return 0
+    except MemoryError:
+        message = "out of memory"
+    except OSError as error:
+        message = str(error.strerror or error)
+        if error.filename is not None:
+            message = f"{os.fsdecode(error.filename)}: {message}"
+    except (KllmError, *errors) as error:
+        message = str(error)
+    print(f"{name}: {printable(message)}", file=sys.stderr)
+    _abandon_output()
+    return 2
+
+
+def _prepare_streams():
+    """Opens what the caller closed, in the order of the numbers; any character can be written."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (it lives until the end)
+    sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _abandon_output():
+    """What is still in the buffer of standard output fails no more when the process ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

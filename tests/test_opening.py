@@ -1,0 +1,98 @@
+"""The cache of packed images, whatever happens to it: killed, shared, damaged, in the way."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+from kernel_llm.errors import KllmError
+from kernel_llm.opening import open_image, packed_path
+
+KILLED_WHILE_PACKING = """
+import contextlib, os, signal, sys
+from kernel_llm.opening import open_image
+
+@contextlib.contextmanager
+def progress(title):
+    yield lambda done, total: os.kill(os.getpid(), signal.SIGKILL)
+
+open_image(sys.argv[1], progress)
+"""
+
+
+@pytest.fixture
+def model(tiny_models, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tiny_models("llama", "q4_0")
+
+
+def left_in(model):
+    return sorted(path.name for path in packed_path(model).parent.iterdir())
+
+
+def test_a_killed_pack_leaves_nothing_once_another_has_packed(model):
+    done = subprocess.run([sys.executable, "-c", KILLED_WHILE_PACKING, model], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    assert len(left_in(model)) == 2 and left_in(model)[0].endswith(".part")
+    open_image(model).close()
+    assert left_in(model) == [".lock", packed_path(model).name]
+
+
+def test_processes_that_open_a_model_at_once_pack_it_once(model):
+    script = (
+        "import sys\n"
+        "from kernel_llm import opening, pack\n"
+        "inner = pack.pack\n"
+        "pack.pack = lambda *words: (print('packed'), inner(*words))\n"
+        "opening.open_image(sys.argv[1]).check_body()\n"
+    )
+    words = [sys.executable, "-c", script, model]
+    started = [subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE) for _ in range(4)]
+    outputs = [process.communicate(timeout=60)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    assert b"".join(outputs) == b"packed\n"
+    assert left_in(model) == [".lock", packed_path(model).name]
+
+
+@pytest.mark.parametrize("damage", ["", "half", "header"])
+def test_a_damaged_image_in_the_cache_is_made_again(model, damage):
+    open_image(model).close()
+    path = packed_path(model)
+    whole = path.read_bytes()
+    path.write_bytes({"": b"", "half": whole[: len(whole) // 2],
+                      "header": whole[:40] + b"?" + whole[41:]}[damage])  # fmt: skip
+    open_image(model).check_body()
+    assert path.read_bytes() == whole
+
+
+def test_an_open_image_outlives_its_file(model):
+    image = open_image(model)
+    packed_path(model).unlink()
+    image.check_body()
+    assert image.n_vocab > 0
+
+
+def test_a_model_that_changes_while_it_is_packed_is_refused(model, tmp_path):
+    own = tmp_path / "own.gguf"
+    own.write_bytes(model.read_bytes())
+
+    @contextlib.contextmanager
+    def writer(title):
+        yield lambda done, total: os.utime(own, ns=(0, 0))
+
+    with pytest.raises(KllmError, match="changed while"):
+        open_image(own, writer)
+    assert left_in(own) == [".lock"]
+    os.truncate(own, 60_000)
+    with pytest.raises(KllmError, match="at byte"):
+        open_image(own)
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(model, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc")
+    with pytest.raises(OSError, match="XDG_CACHE_HOME names another place"):
+        open_image(model)
