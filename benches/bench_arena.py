@@ -2,6 +2,7 @@
 """The arena: take and give back."""
 
 from benches.declare import Bench
+from benches.kernels import COPIES
 from kernel_llm._native_cffi import ffi, lib
 
 N_BYTES, ALIGNMENT = 1024, 16
@@ -21,6 +22,7 @@ def declare(selection):
     return [
         Bench(
             f"arena/{N_BYTES}", make, order=70, seconds_target=1e-6, level="scalar",
+            copies=COPIES,
             explain="Takes 1 KB aligned to 16 from a bump arena and resets it: one addition, one "
             "compare. Limit: a few cycles.",
         )

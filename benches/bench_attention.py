@@ -2,7 +2,7 @@
 """One head of attention over a full context."""
 
 from benches.declare import Bench, Skipped
-from benches.kernels import floats, levels, packed, runner, zeros
+from benches.kernels import COPIES, floats, levels, packed, runner, zeros
 
 N_POS, HEAD_DIM = 256, 64
 
@@ -40,6 +40,7 @@ def _bench(chosen, shape):
     n_bytes = 4 * N_POS * HEAD_DIM + 12 * N_POS
     return Bench(
         f"attention/f16/{isa}/{shape}", make, key=f"attention/f16/{shape}", level=level, order=50,
+        copies=COPIES,
         work={"flop": 4 * N_POS * HEAD_DIM + 12 * N_POS, "byte": n_bytes, "foot": n_bytes},
         explain="scores = K q / sqrt(64), softmax, out = sum of p[t] V[t], over 256 positions of "
         "an f16 cache, one head of 64. Limit: reading keys and values once.",

@@ -4,6 +4,7 @@
 import contextlib
 
 from benches.declare import Bench, Skipped
+from benches.kernels import COPIES
 
 # Public domain: the openings of A Tale of Two Cities (Dickens) and Moby-Dick (Melville).
 TEXT = (
@@ -36,7 +37,7 @@ def declare(selection):
     return [
         Bench(
             "tokenize/100", lambda: encode_runner(vocab), order=0, seconds_target=10e-6,
-            level="scalar", model_hash=name,
+            level="scalar", model_hash=name, copies=COPIES,
             work={"byte": N_CHAR, "item": N_CHAR, "item_name": "char"},
             explain=f"BPE-encodes English into tokens of {name}, figures for 100 characters; a "
             "call takes as many hundreds as a sample needs, no result is kept. Limit: one table "

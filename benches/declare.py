@@ -21,6 +21,7 @@ class Bench:
     threads: more than 1 lifts the pin to one CPU.
     weight: its share of the time budget, beside the others' 1.
     batch: benches of one batch are open at the same time and take turns.
+    copies: how often `make` is called, for buffers in as many places, which take turns.
     explain: what it does, its formula, its limit.
     """
 
@@ -33,6 +34,7 @@ class Bench:
     threads: int = 1
     weight: float = 1.0
     batch: str = "kernels"
+    copies: int = 1
     explain: str = ""
     model_hash: str = ""
     order: int = 0

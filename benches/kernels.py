@@ -9,6 +9,7 @@ from kernel_llm._native_cffi import ffi, lib
 ALIGN = 64
 PAGE = 4096
 SEED = 1
+COPIES = 4  # of a kernel's buffers
 
 # What the variants are called that no wider instruction set is needed for.
 SCALAR = "c"
@@ -44,8 +45,9 @@ def zeros(n_bytes, place=0):
     """
     Returns n_bytes of zeroed memory as a uint8 array, aligned to ALIGN.
 
-    Its place within a page is always the same, and another for each `place`: where buffers lie
-    to one another costs a kernel up to a tenth, which must not change from run to run.
+    Its offset within a page is always the same, and another for each `place`: where buffers lie
+    to one another costs a kernel up to a tenth, which must not change from run to run. The pages
+    are chance, which matters too: hence COPIES.
     """
     raw = np.zeros(n_bytes + 2 * PAGE, np.uint8)
     off = -raw.ctypes.data % PAGE + 17 * ALIGN * place % PAGE
@@ -116,7 +118,7 @@ def declare_kernel(selection, key, stem, shape, make, **fields):
     """
     out = [
         Bench(f"{key[: len(key) - len(shape) - 1]}/{isa}/{shape}", lambda idx=idx: make(idx),
-              key=key, level=level, **fields)
+              key=key, level=level, copies=COPIES, **fields)
         for level, isa, idx in levels(stem, selection)
     ]  # fmt: skip
     return out or [Skipped(key, f"this core has no kernel {stem}")]

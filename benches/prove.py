@@ -3,40 +3,46 @@
 Measures how often the gate is wrong: `python -m benches.prove --repeat 300`.
 
 Each repetition measures the same code twice, the second time held up by nothing, 8 or 12 percent,
-and lets the gate decide with its rerun. Nothing and 8 must pass, 12 must not.
+and lets the gate decide with its rerun. Nothing and 8 must pass, 12 must not. With --out the
+repetitions are added to those of earlier calls, so that many short calls make one large number.
 """
 
 import argparse
 import json
+import subprocess
 import sys
-from collections import Counter
+import time
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from benches import gate, machine, stats
 from benches.declare import Selection, collect
-from benches.result import Run
+from benches.progress import progress
+from benches.result import IDENTITY, ResultError, Run, write_text
 from benches.run import Options, Probe, measure, timer_step
 
-ROWS = ("dot/f32/384", "matvec/q8_0/384x384", "layernorm/384", "swiglu/1536", "arena/1024")
+ROWS = ("tokenize/100", "dequantize/q4_0/32x32", "dot/f32/384", "matvec/f32/384x384",
+        "matvec/q8_0/384x384", "matvec/q4_0/384x384", "layernorm/384", "softmax/256",
+        "swiglu/1536", "arena/1024")  # fmt: skip
 DELAYS = (0.0, 8.0, 12.0)
-STATUS = {gate.PASS: "pass", gate.REGRESSION: "regression", gate.INCONCLUSIVE: "inconclusive",
-          gate.NOT_COMPARABLE: "not comparable"}  # fmt: skip
+STATUS = {gate.PASS: "pass", gate.REGRESSION: "regression", gate.INCONCLUSIVE: "inconclusive"}
+FORMAT = "kernel-llm-prove"
+SPIN = "while True: pass"  # a process that keeps a core busy
 
 
 class Trial:
     """One pretended change: a base run, a held-up run, and the gate's decision."""
 
-    def __init__(self, benches, options, delay, is_paired, step_ns):
+    def __init__(self, benches, options, is_paired, step_ns):
         self.benches = benches
         self.options = options
-        self.delay = delay
         self.is_paired = is_paired
         self.step_ns = step_ns
-        self.fingerprint = {"clock": "wall"}
 
-    def decide(self, seed):
-        """Returns the gate.Gate of one repetition."""
-        options = replace(self.options, seed=seed)
+    def decide(self, seed, delay):
+        """Returns the gate.Gate of one repetition, the second build slower by delay percent."""
+        options = replace(self.options, seed=seed, slow=delay)
         base, current = self._measure(self.benches, options)
 
         def again(ids):
@@ -47,75 +53,180 @@ class Trial:
         return gate.gate([base], current, again)
 
     def _measure(self, benches, options, stored=None):
-        held = replace(options, slow=self.delay)
-        current = [Probe(b, held) for b in benches]
+        current = [Probe(b, options) for b in benches]
         if not self.is_paired and stored is not None:
             self._all([[p] for p in current], options)
             kept = {b.id for b in benches}
-            rows = [row for row in stored.rows if row.id in kept]
-            return self._run(rows), self._run([p.row() for p in current])
-        base = [Probe(b, options) for b in benches]
+            return _run([r for r in stored.rows if r.id in kept]), _run(p.row() for p in current)
+        base = [Probe(b, replace(options, slow=0.0)) for b in benches]
         if self.is_paired:
             self._all([list(pair) for pair in zip(base, current, strict=True)], options)
         else:
             self._all([[p] for p in base], options)
             self._all([[p] for p in current], options)
-        return self._run([p.row() for p in base]), self._run([p.row() for p in current])
+        return _run(p.row() for p in base), _run(p.row() for p in current)
 
     def _all(self, units, options):
         if not measure(units, options, step_ns=self.step_ns):
             raise KeyboardInterrupt
 
-    def _run(self, rows):
-        return Run(rows, self.fingerprint)
+
+def _run(rows):
+    return Run(rows, {"clock": "wall"})
 
 
-def table(counts, repeats, n_row):
-    """Yields what was counted, with 95 % upper bounds of the wrong decisions."""
-    yield f"{repeats} repetitions of {n_row} rows each; a wrong decision is one wrong row in them"
-    heads = ("held up by", "pass", "regression", "inconclusive")
-    yield "{:>11} {:>6} {:>11} {:>13}  wrong, 95 % bound".format(*heads)
-    for delay, seen in counts.items():
-        n = sum(seen.values())
-        wrong = seen["pass"] if delay >= 10 else seen["regression"]
-        what = "missed" if delay >= 10 else "false alarm"
-        bound = stats.binomial_upper(wrong, n) if n else 1.0
+class Tally:
+    """
+    What was decided so far: `counts` by delay and status, and the rows a false alarm named.
+
+    setting: what must be the same for repetitions to be added up, as plain JSON.
+    """
+
+    def __init__(self, setting):
+        self.data = {
+            "format": FORMAT,
+            "setting": setting,
+            "calls": [],
+            "counts": {
+                f"{d:g}": {**dict.fromkeys(STATUS.values(), 0), "wrong_rows": 0}
+                for d in setting["delays"]
+            },
+        }
+
+    def add(self, delay, outcome):
+        seen = self.data["counts"][f"{delay:g}"]
+        seen[STATUS[outcome.status]] += 1
+        if delay < 10:
+            seen["wrong_rows"] += sum(v.verdict == gate.SLOWER for v in outcome.verdicts)
+
+    @property
+    def n(self):
+        """Repetitions of the delay that has most."""
+        return max(self._total(seen) for seen in self.data["counts"].values())
+
+    @staticmethod
+    def _total(seen):
+        return sum(seen[name] for name in STATUS.values())
+
+    def load(self, path):
+        """Takes over what a file holds; raises ResultError if that was something else."""
+        try:
+            data = json.loads(Path(path).read_text())
+            if data["format"] != FORMAT or set(data) != set(self.data):
+                raise ValueError
+        except (ValueError, KeyError, TypeError):
+            raise ResultError(f"{path}: not a file of benches.prove") from None
+        ours = self.data["setting"]
+        fields = [k for k in ours if data["setting"].get(k) != ours[k]]
+        if fields:
+            raise ResultError(f"{path}: made with another {fields[0]}; give another --out")
+        self.data = data
+
+    def lines(self):
+        """Yields what was counted, with 95 % upper bounds of the wrong decisions."""
+        setting = self.data["setting"]
+        n_row = len(setting["rows"])
+        others = [c["others"] for c in self.data["calls"] if c["others"] is not None]
+        beside = f"; others used {max(others):.2f} cores at most" if others else ""
         yield (
-            f"{delay:>9g} % {seen['pass']:>6} {seen['regression']:>11} {seen['inconclusive']:>13}"
-            f"  {what} {wrong}/{n}, at most {bound * 100:.2f} %"
+            f"{n_row} rows a repetition, {setting['samples']} samples a row, {setting['mode']}, "
+            f"{setting['busy']} busy processes beside it{beside}"
         )
+        heads = ("held up by", "pass", "regression", "inconclusive")
+        yield "{:>11} {:>6} {:>11} {:>13}  wrong, 95 % bound".format(*heads)
+        for delay, seen in self.data["counts"].items():
+            n, is_slow = self._total(seen), float(delay) >= 10
+            wrong = seen["pass"] if is_slow else seen["regression"]
+            what = "missed" if is_slow else "false alarms"
+            bound = stats.binomial_upper(wrong, n) if n else 1.0
+            text = f"{what} {wrong} of {n}, at most {bound * 100:.2g} %"
+            if not is_slow and n:
+                each = stats.binomial_upper(seen["wrong_rows"], n * n_row)
+                text += f"; of rows {each * 100:.2g} %"
+            counts = (seen["pass"], seen["regression"], seen["inconclusive"])
+            yield "{:>9} % {:>6} {:>11} {:>13}  {}".format(delay, *counts, text)
+
+
+@contextmanager
+def busy(n):
+    """Keeps n cores busy beside us."""
+    spinning = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(n)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+
+
+def repeat(tally, trial, args):
+    """Adds up to args.repeat repetitions, within args.seconds; Ctrl-C ends with those done."""
+    start, first = time.monotonic(), tally.n
+    before, cpu_before = machine.conditions(), time.process_time()
+    with busy(args.busy), progress() as show:
+        try:
+            for i in range(args.repeat):
+                share = i / args.repeat
+                if args.seconds:
+                    share = max(share, (time.monotonic() - start) / args.seconds)
+                if share >= 1:
+                    break
+                show(share, 1.0, f"repetition {first + i + 1}")
+                for delay in args.delay:
+                    tally.add(delay, trial.decide(first + i, delay))
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted: this is what was counted until then\n")
+    after, cpu = machine.conditions(), time.process_time() - cpu_before
+    others = machine.others_share(before, after, cpu)
+    if others is not None:
+        others = max(0.0, others - args.busy)
+    tally.data["calls"].append({"date": before["time"], "load": after["load"], "others": others,
+                                "seconds": round(time.monotonic() - start)})  # fmt: skip
+
+
+def parser():
+    p = argparse.ArgumentParser(
+        prog="python -m benches.prove", description=__doc__.split("\n\n")[0]
+    )
+    p.add_argument("--repeat", type=int, default=300)
+    p.add_argument("--seconds", type=float, help="end earlier, after so long")
+    p.add_argument("--samples", type=int, default=30, help="of each row (30)")
+    p.add_argument("--delay", type=float, nargs="+", default=list(DELAYS), metavar="PERCENT")
+    p.add_argument("--stored", action="store_true", help="base first, then the change: no pairs")
+    p.add_argument("--busy", type=int, default=0, metavar="N", help="beside N busy processes")
+    p.add_argument("--out", type=Path, help="add to the repetitions this file holds")
+    p.add_argument("--json", action="store_true", help="the counts as JSON")
+    return p
 
 
 def main(arguments=None):
-    p = argparse.ArgumentParser(prog="python -m benches.prove", description=__doc__)
-    p.add_argument("--repeat", type=int, default=300)
-    p.add_argument("--samples", type=int, default=60, help="of each row")
-    p.add_argument("--stored", action="store_true", help="base first, then the change: no pairs")
-    p.add_argument("--json", action="store_true", help="the counts as JSON")
+    p = parser()
     args = p.parse_args(arguments)
-    if args.repeat < 1 or args.samples < gate.N_LEAST:
-        p.error(f"--repeat 1 or more, --samples {gate.N_LEAST} or more")
+    if args.repeat < 0 or args.samples < gate.N_LEAST:
+        p.error(f"--repeat 0 or more, --samples {gate.N_LEAST} or more")
     benches, _ = collect(Selection(only=(*ROWS, gate.CONTROL)))
     best = {b.key: b for b in benches}
-    options = Options(warmup=10, samples=args.samples)
-    step = timer_step()
-    counts = {delay: Counter() for delay in DELAYS}
-    done = 0
-    before = machine.conditions()
+    known = machine.fingerprint()
+    tally = Tally({
+        "mode": "base first" if args.stored else "pairs", "samples": args.samples,
+        "busy": args.busy, "delays": args.delay,
+        "machine": {k: known[k] for k in IDENTITY["wall"]},
+        "rows": [b.id for b in best.values() if b.id != gate.CONTROL],
+    })  # fmt: skip
     try:
-        for done in range(args.repeat):
-            for delay in DELAYS:
-                trial = Trial(list(best.values()), options, delay, not args.stored, step)
-                counts[delay][STATUS[trial.decide(done).status]] += 1
-        done = args.repeat
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: this is what was counted until then\n")
+        if args.out and args.out.exists():
+            tally.load(args.out)
+        options = Options(warmup=10, samples=args.samples)
+        repeat(tally, Trial(list(best.values()), options, not args.stored, timer_step()), args)
+        if args.out:
+            write_text(args.out, json.dumps(tally.data, indent=1) + "\n")
+    except (OSError, ResultError) as error:
+        sys.stderr.write(f"benches.prove: {error}\n")
+        return gate.USAGE
     if args.json:
-        told = {"repeats": done, "before": before, "after": machine.conditions()}
-        sys.stdout.write(json.dumps({**told, "counts": counts}) + "\n")
-        return 0
-    for text in table(counts, done, len(best) - 1):
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(json.dumps(tally.data) + "\n")
+    else:
+        sys.stdout.write("\n".join(tally.lines()) + "\n")
     return 0
 
 

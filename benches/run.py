@@ -20,7 +20,7 @@ from benches.result import Row
 MIN_STEPS = 100  # timer steps in a sample, at least
 MAX_LOOPS = 2**31 - 1  # the core counts in 32 bits
 MIN_FIXED = 50  # a call itself is at most 2 % of a sample
-SAMPLE_NS = 100_000  # aim of a sample: a cold start and a call cost a small share of it
+SAMPLE_NS = 50_000  # aim of a sample: a cold start and a call cost a small share of it
 BURST_NS = 10_000_000  # a turn of one bench
 TREND_WINDOW = 30  # samples the warm-up looks back on
 TREND_Z = -1.645  # it still gets faster: one-sided, 5 %
@@ -77,7 +77,8 @@ class Probe:
         matches = fnmatch.fnmatchcase(bench.key, options.slow_only)
         matches = matches and not bench.key.startswith("control/")  # that stands for the machine
         self._factor = 1 + options.slow / 100 if matches else 1.0
-        self._run = bench.make()
+        self._copies = [bench.make() for _ in range(bench.copies)]
+        self._run = self._copies[0]
 
     def time_once(self):
         """Runs one sample and returns its ns."""
@@ -93,7 +94,9 @@ class Probe:
         return taken
 
     def burst(self, n, discard=0):
-        """Returns n samples, after `discard` that are thrown away."""
+        """Returns n samples of the next copy, after `discard` that are thrown away."""
+        self._copies.append(self._copies.pop(0))
+        self._run = self._copies[0]
         for _ in range(discard):
             self.time_once()
         return [self.time_once() for _ in range(n)]

@@ -13,12 +13,12 @@ docs/benchmarking.md says how it measures and what the verdicts mean.
 import argparse
 import sys
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 
 from benches import against, export, gate, pages, session, table
 from benches.declare import Selection, collect
+from benches.progress import progress
 from benches.result import ResultError, load, record, save
 from benches.run import QUICK, Options
 from kernel_llm.files import cache_dir
@@ -26,7 +26,6 @@ from kernel_llm.files import cache_dir
 ROOT = Path(__file__).resolve().parent.parent
 LAST = (ROOT / "build" if (ROOT / "Makefile").exists() else cache_dir()) / "bench" / "last.json"
 SECONDS = 40.0
-REFRESH_S = 0.2  # of the progress bar
 
 
 def parser():
@@ -261,38 +260,6 @@ def print_table(report):
 
 def print_line(text, file=None):
     (file or sys.stdout).write(text + "\n")
-
-
-class progress:
-    """Gives show(done, total, key): a bar on a terminal, otherwise nothing."""
-
-    def __enter__(self):
-        self._bar = None
-        self._drawn = 0.0
-        if not sys.stderr.isatty():
-            return lambda done, total, key: None
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description:32.32}"), BarColumn(), TimeRemainingColumn())
-        # drawn between turns only: a thread that draws would disturb the samples
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True,
-                             auto_refresh=False)  # fmt: skip
-        self._bar.start()
-        task = self._bar.add_task("", total=1.0)
-
-        def show(done, total, key):
-            now = time.monotonic()
-            is_due = now - self._drawn > REFRESH_S
-            if is_due:
-                self._drawn = now
-            self._bar.update(task, completed=done / total, description=key, refresh=is_due)
-
-        return show
-
-    def __exit__(self, *_):
-        if self._bar is not None:
-            self._bar.stop()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 import gc
 import os
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -190,3 +191,23 @@ def test_benchmark_with_loops_repeats_itself():
 
     _decorated.pop().make()(7)
     assert calls == [7]
+
+
+def test_copies_of_a_bench_take_turns():
+    made, order = [], []
+
+    def make():
+        name = len(made)
+        made.append(name)
+
+        def run(loops):
+            order.append(name)
+            spin(1000)(loops)
+
+        return run
+
+    probe = Probe(Bench("a", make, copies=3), QUICK)
+    measure([[probe]], QUICK)
+    turns = [n for i, n in enumerate(order) if i == 0 or order[i - 1] != n]
+    assert made == [0, 1, 2] and len(turns) > 6
+    assert all((b - a) % 3 == 1 for a, b in pairwise(turns))
