@@ -25,6 +25,10 @@ FAMILIES = ("test_model.py", "test_image.py", "test_quant.py", "test_plan.py", "
 MODELS = (("llama", "q4_0"), ("llama", "q4_1"), ("llama", "q8_0"), ("llama", "f16"),
           ("llama", "f32"), ("gpt2", "q8_0"))  # fmt: skip
 SIGILL = -4
+# What dispatch may use on each core: bits of kllm.h.
+NEON, DOTPROD, I8MM = 16, 32, 64
+FEATURES = {"cortex-a53": NEON, "cortex-a72": NEON, "cortex-a76": NEON | DOTPROD,
+            "max": NEON | DOTPROD | I8MM}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +58,31 @@ def check_kernels():
     return program
 
 
-@pytest.mark.parametrize("cpu", [*CPUS, "max"])
+@pytest.mark.parametrize("cpu", FEATURES)
 def test_kernel_variants_agree_with_their_c_twin(check_kernels, cpu):
     result = run(["qemu-aarch64", "-cpu", cpu, check_kernels], env={**os.environ, "ROUNDS": "25"})
     assert result.returncode == 0, result.stdout + result.stderr
     assert " 0 failed" in result.stdout
 
 
-def test_core_without_sdot_traps_it(tmp_path):
-    source, program = tmp_path / "sdot.c", tmp_path / "sdot"
-    source.write_text('int main(void) { __asm__ volatile("sdot v0.4s, v1.16b, v2.16b" ::: "v0");'
-                      " return 0; }\n")  # fmt: skip
-    build.core.run(["aarch64-linux-gnu-gcc", "-static", "-march=armv8.2-a+dotprod", source, "-o",
-                    program])  # fmt: skip
-    assert run(["qemu-aarch64", "-cpu", "cortex-a76", program]).returncode == 0
-    assert run(["qemu-aarch64", "-cpu", "cortex-a53", program]).returncode == SIGILL
+ABOVE = (("sdot", "dotprod", "cortex-a76", "cortex-a53"), ("smmla", "i8mm", "max", "cortex-a76"))
+
+
+@pytest.mark.parametrize(("word", "extension", "has", "lacks"), ABOVE)
+def test_core_without_an_instruction_traps_it(tmp_path, word, extension, has, lacks):
+    source, program = tmp_path / "above.c", tmp_path / "above"
+    source.write_text(f'int main(void) {{ __asm__ volatile("{word} v0.4s, v1.16b, v2.16b" ::: '
+                      '"v0"); return 0; }\n')  # fmt: skip
+    build.core.run(["aarch64-linux-gnu-gcc", "-static", f"-march=armv8.2-a+{extension}", source,
+                    "-o", program])  # fmt: skip
+    assert run(["qemu-aarch64", "-cpu", has, program]).returncode == 0
+    assert run(["qemu-aarch64", "-cpu", lacks, program]).returncode == SIGILL
+
+
+@pytest.mark.parametrize("cpu", FEATURES)
+def test_features_of_a_core_are_found(site, cpu):
+    words = ["-c", "from kernel_llm import _native; print(_native.kllm_cpu())"]
+    assert int(run(user.python_command(words, cpu, site)).stdout) == FEATURES[cpu]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +98,7 @@ def host_report(images):
     return result.stdout
 
 
-@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("cpu", FEATURES)
 def test_engine_and_tokenizer_give_the_bits_of_this_machine(site, images, host_report, cpu):
     script = ROOT / "tests" / "aarch64_report.py"
     result = run(user.python_command([str(script), *map(str, images)], cpu, site))

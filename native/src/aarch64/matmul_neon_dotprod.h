@@ -27,23 +27,34 @@ struct block {
     const int32_t *sum;
 };
 
-/// Loads block b of the 8 rows from row on, nibbles as 0..15.
-KLLM_INLINE struct weights load_block(enum weight_format format, const void *w, uint32_t row,
-                                      uint32_t n_block, uint32_t b) {
+// Where a block of 8 rows lies.
+struct block_at {
+    const uint8_t *quants;
+    const uint16_t *scales;
+};
+
+/// Finds block b of the 8 rows from row on.
+KLLM_INLINE struct block_at block_at(enum weight_format format, const void *w, uint32_t row,
+                                     uint32_t n_block, uint32_t b) {
     uint32_t block_bytes = format == FORMAT_Q8_0 ? KLLM_Q8_BLOCK : KLLM_Q4_BLOCK;
     uint32_t n_scale = format == FORMAT_Q4_1 ? 2 * KLLM_GROUP : KLLM_GROUP;
     uint64_t group_bytes =
         align_up((uint64_t)n_block * (block_bytes + n_scale * sizeof(uint16_t)), KLLM_ALIGN);
     const uint8_t *group = (const uint8_t *)w + row / KLLM_GROUP * group_bytes;
-    const uint8_t *quants = group + b * block_bytes + row % KLLM_GROUP * 4;
     const uint16_t *scales = (const uint16_t *)(const void *)(group + n_block * block_bytes);
-    scales += b * n_scale + row % KLLM_GROUP;
+    return (struct block_at){group + b * block_bytes + row % KLLM_GROUP * 4,
+                             scales + b * n_scale + row % KLLM_GROUP};
+}
+
+/// Loads a block of 8 rows, nibbles as 0..15.
+KLLM_INLINE struct weights load_block(enum weight_format format, struct block_at at) {
+    uint32_t block_bytes = format == FORMAT_Q8_0 ? KLLM_Q8_BLOCK : KLLM_Q4_BLOCK;
     struct weights out;
     KLLM_UNROLL
     for (uint32_t j = 0; j < block_bytes / KLLM_CHUNK; j++) {
         KLLM_UNROLL
         for (uint32_t h = 0; h < 2; h++) {
-            uint8x16_t bytes = vld1q_u8(quants + j * KLLM_CHUNK + h * 16);
+            uint8x16_t bytes = vld1q_u8(at.quants + j * KLLM_CHUNK + h * 16);
             if (format == FORMAT_Q8_0) {
                 out.w[j][h] = vreinterpretq_s8_u8(bytes);
             } else {
@@ -52,9 +63,9 @@ KLLM_INLINE struct weights load_block(enum weight_format format, const void *w, 
             }
         }
     }
-    load_scales(out.scale, scales);
+    load_scales(out.scale, at.scales);
     if (format == FORMAT_Q4_1) {
-        load_scales(out.min, scales + KLLM_GROUP);
+        load_scales(out.min, at.scales + KLLM_GROUP);
     }
     return out;
 }
@@ -114,7 +125,7 @@ KLLM_INLINE void tile_token(enum weight_format format, float *y, const void *w, 
     float32x4_t acc[2] = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f)};
     struct q8_row act = q8_row_of(x, 0, cols);
     for (uint32_t b = 0; b < cols / KLLM_QK; b++) {
-        struct weights block = load_block(format, w, row, cols / KLLM_QK, b);
+        struct weights block = load_block(format, block_at(format, w, row, cols / KLLM_QK, b));
         accumulate(format, acc, &block, block_of(act, b));
     }
     store_rows(y, acc, n_row);
@@ -128,7 +139,7 @@ KLLM_INLINE void tile_tokens(enum weight_format format, float *y, const void *w,
         acc[t][0] = acc[t][1] = vdupq_n_f32(0.0f);
     }
     for (uint32_t b = 0; b < cols / KLLM_QK; b++) {
-        struct weights block = load_block(format, w, row, cols / KLLM_QK, b);
+        struct weights block = load_block(format, block_at(format, w, row, cols / KLLM_QK, b));
         for (uint32_t t = 0; t < n_token; t++) {
             accumulate(format, acc[t], &block, block_of(q8_row_of(x, t, cols), b));
         }
