@@ -4,7 +4,7 @@ NATIVE := $(shell find native -name '*.[ch]' -o -name '*.def' -o -path 'native/*
 
 C_FILES := $(shell find native qemu tests -name '*.[ch]')
 
-.PHONY: all help bench test lint format abi qemu fuzz aarch64 clean
+.PHONY: all help bench test lint format abi qemu qemu-full fuzz aarch64 clean
 
 all: build/ready ## set up .venv, build the core and the extension
 
@@ -44,6 +44,9 @@ abi: .venv/ready ## regenerate kernel_llm/_abi.py from kllm.h
 
 qemu: all ## run the bare-metal images on emulated cores; instruction counts against the baseline
 	$(PY) -m qemu.run --baseline baseline.json --gate
+
+qemu-full: all ## every test family of kernels, engine and tokenizer on every emulated core (10 minutes)
+	$(PY) -m qemu.families
 
 fuzz: all ## any text through the tokenizer, FUZZ_CASES of them (default 100000)
 	$(PY) tests/fuzz/fuzz_tokenizer.py --cases $(or $(FUZZ_CASES),100000)

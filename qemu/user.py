@@ -8,9 +8,12 @@ The packages are copies of this tree with the cross-built extension; nothing her
 """
 
 import argparse
+import importlib.metadata
 import importlib.util
 import os
+import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +21,12 @@ from qemu import build, sysroot, tools
 
 CPUS = ("cortex-a53", "cortex-a72", "cortex-a76")
 PACKAGES = ("arena", "benches", "kernel_llm", "tokenizer")
-ORACLES = ("gguf",)  # of the tests: pure Python that this machine has and Debian does not package
+# Oracles of the tests that Debian does not package: pure Python, copied from this machine, and a
+# library of its own, fetched as the wheel of the version that this machine has.
+ORACLES = ("gguf",)
+LIBRARY = "tokenizers"
+# What a program that is started with sys.executable runs in, too.
+CUSTOMIZE = 'import os, sys\n\nsys.executable = os.environ["KLLM_PYTHON"]\n'
 
 
 def site():
@@ -41,15 +49,38 @@ def site():
     return folder
 
 
-def python_command(words, cpu, folder):
-    """Returns the command that runs CPython with arguments on an emulated core.
-
-    folder: of `site`. The working folder is not searched for modules (-P): it holds the packages
-    of this machine.
+def library(folder):
     """
-    variables = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    Puts the compiled oracle for aarch64 beside the packages in a folder of `site`.
+
+    Returns "", or one line that says why it cannot be had; tests against it are then left out.
+    """
+    if (folder / LIBRARY).exists():
+        return ""
+    wheel = f"{LIBRARY}=={importlib.metadata.version(LIBRARY)}"
+    command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check",
+               "--no-deps", "--only-binary=:all:", "--platform", "manylinux2014_aarch64",
+               "--python-version", "3.13", "--target", folder, wheel]  # fmt: skip
+    result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    lines = (result.stderr.strip() or "no reason given").splitlines()
+    return "" if result.returncode == 0 else f"pip: {lines[-1]}"
+
+
+def interpreter(cpu, folder):
+    """
+    Returns a program that is CPython on an emulated core, written to a folder of `site`.
+
+    The working folder is not searched for modules (-P): it holds the packages of this machine.
+    """
+    program = folder / f"python-{cpu}"
+    variables = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1",
+                 "KLLM_PYTHON": str(program)}  # fmt: skip
     userland = sysroot.make_sysroot("arm64")
-    return sysroot.command_line(userland, ["python3.13", "-P", *words], "arm64", cpu, variables)
+    words = sysroot.command_line(userland, ["python3.13", "-P"], "arm64", cpu, variables)
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    program.chmod(0o755)
+    (folder / "sitecustomize.py").write_text(CUSTOMIZE)
+    return program
 
 
 def main():
@@ -59,12 +90,12 @@ def main():
     parser.add_argument("--cpu", choices=CPUS, default=CPUS[0])
     args, words = parser.parse_known_args()
     try:
-        command = python_command(words, args.cpu, site())
+        program = interpreter(args.cpu, site())
     except sysroot.NoSysroot as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     sys.stdout.flush()
-    os.execvp(command[0], command)
+    os.execv(program, [str(program), *words])
 
 
 if __name__ == "__main__":

@@ -17,11 +17,18 @@ pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in TOOLS), reason="`make qemu` installs " + TOOLS[0]
 )
 
-from qemu import build, sysroot, user  # noqa: E402
+from qemu import build, families, sysroot, user  # noqa: E402
 
 CPUS = user.CPUS
-# What these test families need beyond the interpreter is packaged by Debian, or copied.
-FAMILIES = ("test_model.py", "test_image.py", "test_quant.py", "test_plan.py", "test_encoder.py")
+# Every family of kernels, engine and tokenizer once, where instructions differ twice; every one on
+# every core is `make qemu-full`.
+JOBS = (
+    (("model", "image"), "cortex-a53"),
+    (("tokenizer", "tokenizer_unigram", "tokenizer_stream"), "cortex-a72"),
+    (("reference", "model"), "cortex-a76"),
+    (("tokenizer_pieces", "tokenizer_file", "tokenizer_check", "tokenizer_pack"), "cortex-a72"),
+    (("reference", "engine_py"), "cortex-a53"),
+)
 MODELS = (("llama", "q4_0"), ("llama", "q4_1"), ("llama", "q8_0"), ("llama", "f16"),
           ("llama", "f32"), ("gpt2", "q8_0"))  # fmt: skip
 SIGILL = -4
@@ -82,7 +89,7 @@ def test_core_without_an_instruction_traps_it(tmp_path, word, extension, has, la
 @pytest.mark.parametrize("cpu", FEATURES)
 def test_features_of_a_core_are_found(site, cpu):
     words = ["-c", "from kernel_llm import _native; print(_native.kllm_cpu())"]
-    assert int(run(user.python_command(words, cpu, site)).stdout) == FEATURES[cpu]
+    assert int(run([user.interpreter(cpu, site), *words]).stdout) == FEATURES[cpu]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +108,7 @@ def host_report(images):
 @pytest.mark.parametrize("cpu", FEATURES)
 def test_engine_and_tokenizer_give_the_bits_of_this_machine(site, images, host_report, cpu):
     script = ROOT / "tests" / "aarch64_report.py"
-    result = run(user.python_command([str(script), *map(str, images)], cpu, site))
+    result = run([user.interpreter(cpu, site), str(script), *map(str, images)])
     assert result.returncode == 0, result.stderr
     assert result.stdout == host_report
 
@@ -112,19 +119,25 @@ def test_smollm2_answers_with_the_tokens_and_logits_of_this_machine(site, smollm
     script = str(ROOT / "tests" / "aarch64_report.py")
     words = ["--answer", str(image), "The capital of France is"]
     here = run([sys.executable, script, *words], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    there = run(user.python_command([script, *words], cpu, site))
+    there = run([user.interpreter(cpu, site), script, *words])
     assert here.returncode == 0, here.stderr
     assert len(here.stdout.splitlines()) == 8
     assert (there.returncode, there.stdout) == (0, here.stdout), there.stderr
 
 
-def test_test_families_pass_in_the_emulated_interpreter(site):
-    families = [str(ROOT / "tests" / name) for name in FAMILIES
-                if (ROOT / "tests" / name).exists()]  # fmt: skip
-    words = ["-m", "pytest", "--rootdir", str(ROOT), "-o", "pythonpath=", "-p", "no:cacheprovider",
-             *families]  # fmt: skip
-    result = run(user.python_command(words, "cortex-a53", site), cwd=ROOT)
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+@pytest.fixture(scope="module")
+def outcomes(site):
+    missing = user.library(site)
+    if missing:
+        pytest.skip(missing)
+    return list(families.run_all(JOBS, site))
+
+
+@pytest.mark.parametrize("job", range(len(JOBS)), ids=lambda job: "-".join(JOBS[job][0]))
+def test_families_pass_in_the_emulated_interpreter(outcomes, job):
+    outcome = outcomes[job]
+    assert outcome.is_good, outcome.output[-6000:]
+    assert "passed" in outcome.line
 
 
 def test_wheel_is_tagged_with_the_glibc_its_symbols_need():

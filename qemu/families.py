@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Runs test families of this project in an emulated aarch64 CPython.
+
+    python -m qemu.families [--cpu CPU] [NAME ...]
+
+NAME: of a file of tests/ without "test_"; every one of FAMILIES by default, on every core. As many
+run side by side as this machine has cores. Exit status 1 if a test fails.
+"""
+
+import argparse
+import itertools
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from qemu import build, sysroot, tools, user
+
+# The longest first, so that the last to run are short.
+FAMILIES = ("pretokenize", "model", "tokenizer", "malformed", "gguf", "tokenizer_pieces",
+            "tokenizer_file", "quantize", "tokenizer_check", "tokenizer_pack", "image", "quant",
+            "tokenizer_unigram", "engine_py", "reference", "tokenizer_stream")  # fmt: skip
+
+
+class Outcome(NamedTuple):
+    """What came of families on a core; line: pytest's last, output: all it printed."""
+
+    cpu: str
+    names: tuple
+    is_good: bool
+    line: str
+    output: str
+
+
+def run_families(names, cpu, program):
+    """Runs families in one process of user.interpreter's program; returns an Outcome."""
+    files = [str(build.ROOT / "tests" / f"test_{name}.py") for name in names]
+    command = [str(program), "-m", "pytest", "--rootdir", str(build.ROOT), "-o", "pythonpath=",
+               "-p", "no:cacheprovider", *files]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, cwd=build.ROOT,
+                            stdin=subprocess.DEVNULL)  # fmt: skip
+    output = result.stdout + result.stderr
+    lines = [line for line in output.splitlines() if re.search(r"\d (passed|failed|error)", line)]
+    line = lines[-1].strip("= ") if lines else "no test ran"
+    return Outcome(cpu, tuple(names), result.returncode == 0, line, output)
+
+
+def run_all(jobs, folder):
+    """Yields the Outcome of each (names, cpu), as many at once as this machine has cores."""
+    jobs = list(jobs)
+    programs = {cpu: user.interpreter(cpu, folder) for cpu in {cpu for _, cpu in jobs}}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        yield from pool.map(lambda job: run_families(*job, programs[job[1]]), jobs)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="test families in an emulated CPython")
+    parser.add_argument("--cpu", action="append", choices=user.CPUS, help="default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    args = parser.parse_args()
+    unknown = sorted({*args.names} - {*FAMILIES})
+    if unknown:
+        parser.error(f"no family {unknown[0]}; there are " + " ".join(FAMILIES))
+    try:
+        folder = user.site()
+        missing = user.library(folder)
+    except sysroot.NoSysroot as error:
+        missing = str(error)
+    if missing:
+        sys.stderr.write(missing + "\n")
+        sys.exit(2)
+    jobs = itertools.product(((name,) for name in args.names or FAMILIES), args.cpu or user.CPUS)
+    is_good = True
+    for outcome in run_all(jobs, folder):
+        print(f"{outcome.cpu} {outcome.names[0]:18} {outcome.line}", flush=True)
+        if not outcome.is_good:
+            print(outcome.output)
+            is_good = False
+    sys.exit(0 if is_good else 1)
+
+
+if __name__ == "__main__":
+    tools.require("aarch64-linux-gnu-gcc", "qemu-aarch64")
+    main()
