@@ -48,8 +48,9 @@ qemu: all ## run the bare-metal images on emulated cores; instruction counts aga
 qemu-full: all ## every test family of kernels, engine and tokenizer on every emulated core (10 minutes)
 	$(PY) -m qemu.families
 
-fuzz: all ## any text through the tokenizer, FUZZ_CASES of them (default 100000)
+fuzz: all ## any text through the tokenizer, damaged models through the engine; FUZZ_CASES of each (100000)
 	$(PY) tests/fuzz/fuzz_tokenizer.py --cases $(or $(FUZZ_CASES),100000)
+	$(PY) tests/fuzz/fuzz_model.py --cases $(or $(FUZZ_CASES),100000)
 
 aarch64: all ## the core, the extension and the wheel for 64-bit ARM boards, in dist/
 	$(PY) native/cross.py

@@ -1,11 +1,14 @@
 """The image check: whatever bytes it is given, it refuses them or they are safe to run."""
 
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
 import pytest
 
+from conftest import ROOT, SEED
 from kernel_llm import _abi, layout
 from kernel_llm import _native as native
 from kernel_llm.encoder import Encoder
@@ -14,6 +17,9 @@ from kernel_llm.gguf import GGUF
 from kernel_llm.image import Image
 from kernel_llm.model import Model
 from kernel_llm.opening import open_image, packed_path
+
+sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
+import fuzz_model
 
 HEADER_BYTES, FIELDS = _abi.KLLM_IMAGE
 TENSOR_BYTES, TENSOR_FIELDS = _abi.KLLM_TENSOR
@@ -129,6 +135,21 @@ def test_a_damaged_vocabulary_is_refused_or_safe(content):
         damaged = bytearray(content)
         damaged[vocab_off + off] ^= int(rng.integers(1, 256))
         verdict(damaged)
+
+
+def test_damaged_images_stay_in_their_memory_under_sanitizers(tmp_path):
+    """A short run of `make fuzz`."""
+    program = fuzz_model.sanitized_program(ROOT / "build" / "sanitized")
+    for path in [image for _, image in fuzz_model.make_models(tmp_path)]:
+        done = subprocess.run([program, path, "1000", str(SEED)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert int(done.stdout.split(",")[1].split()[0]) > 200
+
+
+def test_damaged_files_are_refused_or_run(tmp_path):
+    """A short run of `make fuzz`."""
+    paths = [gguf for gguf, _ in fuzz_model.make_models(tmp_path)]
+    assert fuzz_model.files(paths, 100, SEED) > 0
 
 
 def test_damaged_weights_are_found_by_the_checksum_of_the_body(content):

@@ -78,10 +78,14 @@ static int32_t check_places(const struct kllm_vocab *h, uint64_t *bad_off) {
         FACT(lies_in(h, h->word_off, sizeof(struct kllm_word) << h->word_bits), word_off),
         FACT(lies_in(h, h->pair_off, (uint64_t)8 << h->pair_bits), pair_off),
         FACT(lies_in(h, h->merge_off, (uint64_t)h->n_merge * 4), merge_off),
-        FACT(is_bpe || lies_in(h, h->score_off, n * score_bytes), score_off),
-        FACT(h->map_bytes == 0 || lies_in(h, h->map_off, h->map_bytes), map_off),
+        // A table that is not there lies nowhere, but a pointer to it must not wrap.
+        FACT(is_bpe ? h->score_off <= h->n_bytes : lies_in(h, h->score_off, n * score_bytes),
+             score_off),
+        FACT(h->map_bytes == 0 ? h->map_off <= h->n_bytes : lies_in(h, h->map_off, h->map_bytes),
+             map_off),
         FACT(lies_in(h, h->special_off, ((uint64_t)h->n_special + h->n_user) * 4), special_off),
-        FACT(!is_bpe || lies_in(h, h->class_off, n_class_bytes), class_off),
+        FACT(is_bpe ? lies_in(h, h->class_off, n_class_bytes) : h->class_off <= h->n_bytes,
+             class_off),
     };
     return first_false(facts, sizeof(facts) / sizeof(facts[0]), bad_off);
 }
