@@ -17,14 +17,14 @@ C_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-ffp-contract=off", "-fno-
            "-Wall", "-Wextra", "-Werror"]  # fmt: skip
 
 
-def build_check(source, target):
+def build_check(source, target, flags=()):
     """Compiles a check of tests/native against a target's archive; returns the program's path."""
     archive = build.build_archive(target)
     program = target.build_dir / Path(source).stem
     path = ROOT / "tests" / "native" / source
     if build.is_stale(program, [path, archive]):
-        build.run([target.cc, *C_FLAGS, *target.flags, f"-I{build.NATIVE / 'include'}", path,
-                   archive, "-lm", "-pthread", "-o", program])  # fmt: skip
+        build.run([target.cc, *C_FLAGS, *target.flags, *flags, f"-I{build.NATIVE / 'include'}",
+                   path, archive, "-lm", "-pthread", "-o", program])  # fmt: skip
     return program
 
 
