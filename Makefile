@@ -4,7 +4,7 @@ NATIVE := $(shell find native -name '*.[ch]' -o -name '*.def' -o -path 'native/*
 
 C_FILES := $(shell find native qemu tests -name '*.[ch]')
 
-.PHONY: all help bench test lint format abi qemu qemu-full fuzz aarch64 clean
+.PHONY: all help bench test lint format abi qemu qemu-full fuzz prove aarch64 clean
 
 all: build/ready ## set up .venv, build the core and the extension
 
@@ -51,6 +51,9 @@ qemu-full: all ## every test family of kernels, engine and tokenizer on every em
 fuzz: all ## any text through the tokenizer, damaged models through the engine; FUZZ_CASES of each (100000)
 	$(PY) tests/fuzz/fuzz_tokenizer.py --cases $(or $(FUZZ_CASES),100000)
 	$(PY) tests/fuzz/fuzz_model.py --cases $(or $(FUZZ_CASES),100000)
+
+prove: all ## arena, image check and memory plan for every input, with CBMC
+	$(PY) tests/proof/prove.py
 
 aarch64: all ## the core, the extension and the wheel for 64-bit ARM boards, in dist/
 	$(PY) native/cross.py

@@ -27,6 +27,7 @@ PACKAGES = {
               "python3-hypothesis", "python3-rich", "python3-yaml", "python3-tqdm",
               "python3-requests", "micropython", "libpython3.13-dev"),
     "amd64": ("libc6", "micropython"),
+    "cbmc": ("libc6", "cbmc"),
 }  # fmt: skip
 TRIPLETS = {"arm64": "aarch64-linux-gnu", "amd64": "x86_64-linux-gnu"}
 LOADERS = {"arm64": "lib/ld-linux-aarch64.so.1", "amd64": "lib64/ld-linux-x86-64.so.2"}
@@ -82,20 +83,22 @@ def apt(root, arch, *words):
         raise NoSysroot(f"apt-get {words[0]}: {lines[-1]}")
 
 
-def cache_folder(arch):
-    """Returns where the userland of an architecture lies, made or not."""
+def cache_folder(name):
+    """Returns where a userland lies, made or not."""
     base = os.environ.get("KLLM_SYSROOT_CACHE") or os.environ.get("XDG_CACHE_HOME") \
         or str(Path.home() / ".cache")  # fmt: skip
-    return Path(base) / "kernel-llm" / f"sysroot-{SUITE}-{arch}-{VERSION}"
+    return Path(base) / "kernel-llm" / f"sysroot-{SUITE}-{name}-{VERSION}"
 
 
-def make_sysroot(arch="arm64"):
+def make_sysroot(arch="arm64", wanted=None):
     """
     Returns the folder of the userland, downloading and unpacking it the first time.
 
+    wanted: key of PACKAGES; the architecture's own by default.
     Raises NoSysroot if that is not possible. A half-made folder is never left under the name.
     """
-    folder = cache_folder(arch)
+    wanted = wanted or arch
+    folder = cache_folder(wanted)
     if folder.exists():
         return folder
     url, keyring = mirror()
@@ -109,7 +112,7 @@ def make_sysroot(arch="arm64"):
     )
     try:
         apt(work, arch, "update")
-        apt(work, arch, "install", "--download-only", *PACKAGES[arch])
+        apt(work, arch, "install", "--download-only", *PACKAGES[wanted])
         for link in ("bin", "sbin", "lib"):  # Debian 13's own layout, so that loaders are found
             (tree / "usr" / link).mkdir(parents=True)
             (tree / link).symlink_to(f"usr/{link}")
@@ -132,7 +135,7 @@ def environment(folder, arch="arm64"):
     libraries = folder / "usr" / "lib" / TRIPLETS[arch]
     paths = [str(libraries / name) for name in ("blas", "lapack")]
     return {
-        "LD_LIBRARY_PATH": ":".join([*paths, str(libraries)]),
+        "LD_LIBRARY_PATH": ":".join([*paths, str(libraries), str(folder / "usr" / "lib")]),
         "PYTHONHOME": str(folder / "usr"),
     }
 
@@ -158,7 +161,7 @@ def command_line(folder, words, arch="arm64", cpu="cortex-a53", variables=None):
 
 def main():
     parser = argparse.ArgumentParser(description="a Debian 13 userland without root")
-    parser.add_argument("--arch", choices=sorted(PACKAGES), default="arm64")
+    parser.add_argument("--arch", choices=sorted(TRIPLETS), default="arm64")
     parser.add_argument("--cpu", default="cortex-a53")
     parser.add_argument("words", nargs="*", metavar="PROGRAM ARGUMENTS")
     args = parser.parse_args()

@@ -1,0 +1,54 @@
+"""The proofs of tests/proof hold, and each fails for a core with one condition left out."""
+
+import sys
+
+import pytest
+
+from conftest import ROOT
+from qemu.sysroot import NoSysroot
+
+sys.path.insert(0, str(ROOT / "tests" / "proof"))
+import prove
+
+LONG = {"prove_plan"}  # minutes: `make prove` has it
+
+# (proof, file of the core, a condition, what stands in its place)
+LEFT_OUT = [
+    ("prove_alloc", "arena.c", "pad > free_bytes ||", ""),
+    ("prove_alloc", "arena.c", "n_bytes > free_bytes - pad",
+     "arena->used_bytes + n_bytes > arena->n_bytes"),
+    ("prove_alloc_is_complete", "arena.c", "n_bytes > free_bytes - pad",
+     "n_bytes >= free_bytes - pad"),
+    ("prove_release", "arena.c", "mark > arena->used_bytes", "mark > arena->peak_bytes"),
+    ("prove_tensor_bytes", "image.c", "cols > KLLM_MAX_FF", "cols > KLLM_MAX_FF * 1024"),
+    ("prove_tensor", "image.c", "tensor->off > image->n_bytes ||", ""),
+    ("prove_tensor", "image.c", "n_bytes > image->n_bytes - tensor->off",
+     "tensor->off + n_bytes > image->n_bytes"),
+    ("prove_header", "image.c", "m->n_bytes <= n_bytes &&", ""),
+    ("prove_header", "image.c", "table_bytes <= m->vocab_off - KLLM_IMAGE_HEADER_BYTES", "1"),
+    ("prove_header", "image.c", "m->vocab_bytes <= m->weights_off - m->vocab_off", "1"),
+    ("prove_places", "vocab_check.c", "n_bytes <= h->n_bytes - off",
+     "n_bytes + off <= h->n_bytes"),
+    ("prove_places", "vocab_check.c", "h->word_bits <= MAX_TABLE_BITS", "h->word_bits <= 63"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cbmc():
+    try:
+        return prove.find_cbmc()
+    except NoSysroot as error:
+        pytest.skip(f"no CBMC: {error}")
+
+
+@pytest.mark.parametrize("name", [name for name in prove.PROOFS if name not in LONG])
+def test_a_proof_holds(cbmc, name):
+    assert prove.run(cbmc, name) == []
+
+
+@pytest.mark.parametrize("name, file, condition, other", LEFT_OUT)
+def test_a_proof_fails_without_a_condition(cbmc, tmp_path, name, file, condition, other):
+    text = (ROOT / "native" / "src" / file).read_text()
+    assert text.count(condition) >= 1
+    (tmp_path / file).write_text(text.replace(condition, other))
+    assert prove.run(cbmc, name, tmp_path)
