@@ -9,7 +9,7 @@ C_FILES := $(shell find native qemu tests -name '*.[ch]')
 all: build/ready ## set up .venv, build the core and the extension
 
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .venv/ready: pyproject.toml setup.py setup.sh
 	@./setup.sh

@@ -27,11 +27,16 @@ def _add_sampling(parser, temperature):
     group = parser.add_argument_group("sampling")
     group.add_argument("--temperature", "--temp", type=float, default=temperature, metavar="T",
                        help=f"0 is the most likely token (default {temperature:g})")  # fmt: skip
-    group.add_argument("--top-k", type=int, default=40, metavar="K")
-    group.add_argument("--top-p", type=float, default=0.95, metavar="P")
-    group.add_argument("--min-p", type=float, default=0.05, metavar="P")
-    group.add_argument("--repeat-penalty", type=float, default=1.0, metavar="R")
-    group.add_argument("--repeat-last-n", type=int, default=64, metavar="N")
+    group.add_argument("--top-k", type=int, default=40, metavar="K",
+                       help="choose among the K most likely (default 40; 0: all)")  # fmt: skip
+    group.add_argument("--top-p", type=float, default=0.95, metavar="P",
+                       help="and of these among the first that make up P (default 0.95; 1: all)")  # fmt: skip
+    group.add_argument("--min-p", type=float, default=0.05, metavar="P",
+                       help="and at least P times as likely as the first (default 0.05; 0: all)")  # fmt: skip
+    group.add_argument("--repeat-penalty", type=float, default=1.0, metavar="R",
+                       help="above 1: less of what was said lately (default 1: off)")  # fmt: skip
+    group.add_argument("--repeat-last-n", type=int, default=64, metavar="N",
+                       help="how far back that looks, in tokens (default 64)")  # fmt: skip
     group.add_argument("--seed", type=int, default=0, metavar="S",
                        help="same seed, same text, on every machine (default 0)")  # fmt: skip
 
@@ -43,36 +48,40 @@ def build_parser():
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    p = verbs.add_parser("pull", help="fetch a model by name and print its path")
-    p.add_argument("name")
+    def add(name, what):
+        return verbs.add_parser(name, help=what, description=what)
+
+    p = add("pull", "fetch a model by name and print its path")
+    p.add_argument("name", help="of a model, such as smollm2-135m")
     p.add_argument("--verify", action="store_true", help="hash a model that is there already")
 
-    p = verbs.add_parser("inspect", help="metadata and tensors of a GGUF file or an image")
+    p = add("inspect", "metadata and tensors of a GGUF file or an image")
     _add_model(p)
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--json", action="store_true", help="for a program to read")
     p.add_argument("--verify", action="store_true", help="of an image: check its weights too")
 
-    p = verbs.add_parser("plan", help="the memory a model needs, region by region")
+    p = add("plan", "the memory a model needs, region by region")
     _add_model(p)
     _add_engine(p)
     p.add_argument("--seqs", type=positive, default=1, metavar="N", help="sequences at once")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--json", action="store_true", help="for a program to read")
 
-    p = verbs.add_parser("pack", help="turn a GGUF file into an image")
+    p = add("pack", "turn a GGUF file into an image")
     p.add_argument("model", nargs="?", metavar="GGUF", help="default: the built-in model")
     p.add_argument("-o", "--output", metavar="FILE", help="default: its name, in this folder")
     p.add_argument("--pre", metavar="NAME", help="pre-tokenizer, instead of the file's own")
 
-    p = verbs.add_parser("quantize", help="write a GGUF file with another weight type")
+    p = add("quantize", "write a GGUF file with another weight type")
     p.add_argument("model", metavar="GGUF")
     p.add_argument("type", choices=["q8_0", "q4_0", "f16", "f32"])
     p.add_argument("-o", "--output", required=True, metavar="FILE")
 
-    p = verbs.add_parser("generate", help="continue a prompt")
+    p = add("generate", "continue a prompt")
     _add_model(p)
     p.add_argument("-p", "--prompt", help="the prompt; - or nothing reads standard input")
     p.add_argument("-f", "--file", help="read the prompt from a file")
-    p.add_argument("-n", "--tokens", type=positive, default=256, metavar="N")
+    p.add_argument("-n", "--tokens", type=positive, default=256, metavar="N",
+                   help="at most so many (default 256)")  # fmt: skip
     p.add_argument(
         "--chat",
         action=argparse.BooleanOptionalAction,
@@ -84,26 +93,26 @@ def build_parser():
     _add_sampling(p, 0.0)
     _add_engine(p)
 
-    p = verbs.add_parser("chat", help="a conversation in the terminal")
+    p = add("chat", "a conversation in the terminal")
     _add_model(p)
-    p.add_argument("--system", default="", metavar="TEXT")
+    p.add_argument("--system", default="", metavar="TEXT", help="what the model is told first")
     p.add_argument("-n", "--tokens", type=positive, default=512, metavar="N",
                    help="longest answer (default 512)")  # fmt: skip
     _add_sampling(p, 0.7)
     _add_engine(p)
 
-    p = verbs.add_parser("tokenize", help="text to token ids")
+    p = add("tokenize", "text to token ids")
     _add_model(p)
     p.add_argument("-p", "--prompt", help="the text; nothing reads standard input")
-    p.add_argument("-f", "--file")
+    p.add_argument("-f", "--file", help="read the text from a file")
     p.add_argument("--special", action="store_true", help="parse control tokens in the text")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--json", action="store_true", help="for a program to read")
 
-    p = verbs.add_parser("score", help="how well a model predicts a text, token by token")
-    p.add_argument("model")
-    p.add_argument("file")
+    p = add("score", "how well a model predicts a text, token by token")
+    p.add_argument("model", help="a .kllm image, a GGUF file or a pulled name")
+    p.add_argument("file", help="the text")
     p.add_argument("--tokens", type=positive, metavar="N", help="score the first N tokens only")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--json", action="store_true", help="for a program to read")
     _add_engine(p)
     return parser
 
