@@ -28,11 +28,11 @@ def _add_sampling(parser, temperature):
     group.add_argument("--temperature", "--temp", type=float, default=temperature, metavar="T",
                        help=f"0 is the most likely token (default {temperature:g})")  # fmt: skip
     group.add_argument("--top-k", type=int, default=40, metavar="K",
-                       help="choose among the K most likely (default 40; 0: all)")  # fmt: skip
+                       help="only the K most likely (default 40; 0: all)")  # fmt: skip
     group.add_argument("--top-p", type=float, default=0.95, metavar="P",
-                       help="and of these among the first that make up P (default 0.95; 1: all)")  # fmt: skip
+                       help="the first that make up P (default 0.95; 1: all)")  # fmt: skip
     group.add_argument("--min-p", type=float, default=0.05, metavar="P",
-                       help="and at least P times as likely as the first (default 0.05; 0: all)")  # fmt: skip
+                       help="P times as likely as the first, at least (default 0.05)")  # fmt: skip
     group.add_argument("--repeat-penalty", type=float, default=1.0, metavar="R",
                        help="above 1: less of what was said lately (default 1: off)")  # fmt: skip
     group.add_argument("--repeat-last-n", type=int, default=64, metavar="N",
