@@ -76,6 +76,7 @@ class Skipped:
     reason: str
 
 
+OWN = "own"  # the batch of a user's benchmarks
 _decorated = []
 
 
@@ -104,7 +105,7 @@ def benchmark(key, *, work=None, seconds_target=None, threads=1, setup=None, tak
         explain = (function.__doc__ or "").strip() or "A benchmark of your own, without docstring."
         _decorated.append(
             Bench(key, make, key=key, work=work or {}, seconds_target=seconds_target,
-                  threads=threads, explain=explain, order=900)
+                  threads=threads, explain=explain, order=900, batch=OWN)
         )  # fmt: skip
         return function
 

@@ -83,18 +83,11 @@ class Tally:
     """
 
     def __init__(self, setting):
-        self.data = {
-            "format": FORMAT,
-            "setting": setting,
-            "calls": [],
-            "counts": {
-                f"{d:g}": {**dict.fromkeys(STATUS.values(), 0), "wrong_rows": 0}
-                for d in setting["delays"]
-            },
-        }
+        self.data = {"format": FORMAT, "setting": setting, "calls": [], "counts": {}}
 
     def add(self, delay, outcome):
-        seen = self.data["counts"][f"{delay:g}"]
+        none = {**dict.fromkeys(STATUS.values(), 0), "wrong_rows": 0}
+        seen = self.data["counts"].setdefault(f"{delay:g}", none)
         seen[STATUS[outcome.status]] += 1
         if delay < 10:
             seen["wrong_rows"] += sum(v.verdict == gate.SLOWER for v in outcome.verdicts)
@@ -102,7 +95,7 @@ class Tally:
     @property
     def n(self):
         """Repetitions of the delay that has most."""
-        return max(self._total(seen) for seen in self.data["counts"].values())
+        return max(map(self._total, self.data["counts"].values()), default=0)
 
     @staticmethod
     def _total(seen):
@@ -209,7 +202,7 @@ def main(arguments=None):
     known = machine.fingerprint()
     tally = Tally({
         "mode": "base first" if args.stored else "pairs", "samples": args.samples,
-        "busy": args.busy, "delays": args.delay,
+        "busy": args.busy,
         "machine": {k: known[k] for k in IDENTITY["wall"]},
         "rows": [b.id for b in best.values() if b.id != gate.CONTROL],
     })  # fmt: skip

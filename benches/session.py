@@ -6,20 +6,26 @@ import time
 from dataclasses import asdict, dataclass, replace
 
 from benches import alloc, counters, machine
+from benches.declare import OWN
 from benches.result import Run
 from benches.run import Probe, measure, pinned, timer_step
 
+NOT_OURS = ("stream/", "control/")
 N_COUNTED = 3  # samples under the hardware counters
 
 
 @dataclass(frozen=True)
 class Report:
-    """A Run and what is said about it: skipped rows, why a column is empty, interrupted or not."""
+    """
+    A Run and what is said about it: skipped rows, why a column is empty, interrupted or not, and
+    what each key does.
+    """
 
     run: Run
     skipped: tuple = ()
     reasons: dict = None
     is_whole: bool = True
+    about: dict = None
 
 
 def batches(benches):
@@ -74,7 +80,8 @@ def take(benches, selection, options, skipped=(), progress=lambda done, total, k
     told = _conditions(before, after, _cpu_seconds() - cpu_before, options)
     threads = max((b.threads for b in benches), default=1)
     run = Run(rows, machine.fingerprint("wall", threads, step), told, before["time"])
-    return Report(run, tuple(skipped), {k: v for k, v in reasons.items() if v}, is_whole)
+    reasons = {k: v for k, v in reasons.items() if v}
+    return Report(run, tuple(skipped), reasons, is_whole, {b.key: b.explain for b in benches})
 
 
 def _counted(probe, hardware):
@@ -101,9 +108,10 @@ def _joules(probe, joules):
 
 
 def _with_allocations(rows, benches, selection):
-    """Counts allocations of the rows a table shows: the best level of each key."""
+    """Counts allocations of our rows that a table shows: the best level of each key."""
+    own = {b.id for b in benches if b.batch == OWN}
     best = {row.key: row.id for row in rows}  # scalar comes first, simd last
-    wanted = [i for i in best.values() if not i.startswith(("stream/", "control/"))]
+    wanted = [i for i in best.values() if i not in own and not i.startswith(NOT_OURS)]
     counts, why = alloc.count(wanted, asdict(selection), 90)
     return [replace(r, allocations=counts[r.id]) if r.id in counts else r for r in rows], why
 

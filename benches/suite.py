@@ -16,7 +16,7 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-from benches import against, export, gate, pages, session, table
+from benches import against, export, gate, page, plot, session, table
 from benches.declare import Selection, collect
 from benches.progress import progress
 from benches.result import ResultError, load, record, save
@@ -117,9 +117,9 @@ def run(args):
     if args.plot or args.html:
         history = [r for path in args.history for r in load(path)]
         if args.plot:
-            pages.plot(args.plot, report.run, history)
+            plot.plot(args.plot, report.run, history)
         if args.html:
-            pages.html(args.html, report, history)
+            page.write(args.html, report, history)
     if args.json:
         sys.stdout.write(out.read_text())
     else:

@@ -59,23 +59,31 @@ def lines(run):
 
 
 def _bandwidths(run):
-    """Returns {footprint in bytes: bytes per second} of the stream rows."""
+    """
+    Returns {footprint in bytes: bytes per second} for the sizes of the stream rows: the most that
+    one of them or a kernel of such a footprint reached.
+    """
     out = {}
-    for row in run.rows:
-        if row.key.startswith("stream/") and row.samples:
-            n_bytes = SIZES.get(row.key.rsplit("/", 1)[1])
-            rate = stats.throughput(row.summary.min, row.work["byte"])
-            if n_bytes and rate:
-                out[n_bytes] = max(out.get(n_bytes, 0), rate)
+    rows = [r for r in run.rows if r.samples and "byte" in r.work and "foot" in r.work]
+    for row in sorted(rows, key=lambda r: not r.key.startswith("stream/")):
+        n_bytes = _step(row)
+        is_known = row.key.startswith("stream/") or n_bytes in out
+        if is_known and row.work.get("item_name") != "token":  # a model may use many cores
+            rate = stats.throughput(row.summary.min, row.work["byte"]) or 0.0
+            out[n_bytes] = max(out.get(n_bytes, 0.0), rate)
     return out
+
+
+def _step(row):
+    """Returns the size of the stream rows that a row's footprint fits into."""
+    return min((n for n in SIZES.values() if n >= row.work["foot"]), default=max(SIZES.values()))
 
 
 def _limit(row, bandwidth):
     """Returns the share of the bandwidth measured for that footprint, None if unknown."""
     if row.key.startswith("stream/") or "byte" not in row.work or "foot" not in row.work:
         return None
-    fits = [n for n in bandwidth if n >= row.work["foot"]]
-    rate = bandwidth[min(fits)] if fits else bandwidth.get(max(bandwidth, default=0))
+    rate = bandwidth.get(_step(row))
     if not rate or row.summary.median == 0:
         return None
     return row.work["byte"] / row.summary.median / rate
@@ -89,13 +97,13 @@ def render(report):
         style = {"MISS": "bad", "pass": "good"}.get(line.verdict, "")
         yield _cells(_texts(line)), style
     yield "", ""
-    for text in notes(report, found):
+    for text, is_warning in notes(report, found):
         for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False):
-            yield line, ""
+            yield line, "bad" if is_warning else ""
 
 
 def notes(report, found):
-    """Yields the lines below the table."""
+    """Yields (line below the table, whether it is a warning)."""
     run = report.run
     f, c = run.fingerprint, run.conditions
     judged = [line for line in found if line.verdict]
@@ -103,30 +111,32 @@ def notes(report, found):
     board = f", {f['board']}" if f.get("board") else ""
     yield (
         f"{f.get('cpu')} ({f.get('arch')}), {f.get('cores')} cores{board}, governor "
-        f"{f.get('governor') or 'not told'}, timer step {f.get('timer_step_ns')} ns"
+        f"{f.get('governor') or 'not told'}, timer step {f.get('timer_step_ns')} ns",
+        False,
     )
     if judged:
+        told = f"; missed: {', '.join(missed)}" if missed else ""
         yield (
             f"targets (published for a 1 GHz Cortex-A53): {len(judged) - len(missed)} of "
-            f"{len(judged)} met" + (f"; missed: {', '.join(missed)}" if missed else "")
+            f"{len(judged)} met{told}",
+            bool(missed),
         )
     others = c.get("others")
     if others is not None and others > 0.2:
-        yield f"other programs used {others:.1f} cores meanwhile: trust min, not medians"
+        yield f"other programs used {others:.1f} cores meanwhile: trust min, not medians", True
     if c.get("throttled"):
-        yield "the CPU was throttled for heat or power: these figures are not valid"
-    leaks = [x.key for x in found if x.best.allocations and not x.key.startswith("mine")]
+        yield "the CPU was throttled for heat or power: these figures are not valid", True
+    leaks = [x.key for x in found if x.best.allocations]
     if leaks:
-        yield f"allocations where there must be none: {', '.join(leaks)}"
-    counted = any(row.counters for row in run.rows)
+        yield f"allocations where there must be none: {', '.join(leaks)}", True
     for name, why in sorted(_grouped(report.reasons or {}).items()):
-        yield f"not measured: {name}: {why}"
-    if counted:
-        yield "instructions, cycles, misses and energy of each row: --json or --explain"
+        yield f"not measured: {name}: {why}", False
+    if any(row.counters for row in run.rows):
+        yield "instructions, cycles, misses and energy of each row: --json or --html", False
     for skip in report.skipped:
-        yield f"skipped: {skip.key}: {skip.reason}"
+        yield f"skipped: {skip.key}: {skip.reason}", False
     if not report.is_whole:
-        yield "interrupted: this is what was measured until then"
+        yield "interrupted: this is what was measured until then", True
 
 
 def _grouped(reasons):

@@ -7,8 +7,7 @@ import pytest
 
 from benches import gate, prove
 
-SETTING = {"mode": "pairs", "samples": 30, "busy": 0, "delays": [0.0, 12.0], "machine": {},
-           "rows": ["a", "b"]}  # fmt: skip
+SETTING = {"mode": "pairs", "samples": 30, "busy": 0, "machine": {}, "rows": ["a", "b"]}
 
 
 def outcome(status, slower=0):

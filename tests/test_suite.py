@@ -200,7 +200,7 @@ def made_report():
         Row("mine/avx2", (500,) * 5, key="mine", level="simd", work={"flop": 100, "byte": 400,
             "foot": 400}, seconds_target=1e-6),
         Row("late", (2000,) * 5, level="scalar", seconds_target=1e-6),
-        Row("stream/read/16K", (1000,) * 5, work={"byte": 1600}),
+        Row("stream/read/4K", (1000,) * 5, work={"byte": 1600, "foot": 4096}),
     ]  # fmt: skip
     fingerprint = {"clock": "wall", "cpu": "A", "arch": "x", "cores": 1, "board": None,
                    "governor": None, "timer_step_ns": 1}  # fmt: skip

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plot of distributions and history."""
+
+from benches import stats, table
+from benches.result import ResultError
+
+COLOURS = {"scalar": "#8a8f98", "simd": "#1f77b4", "": "#8a8f98"}
+
+
+def plot(path, run, history=()):
+    """
+    Draws the distribution of each row and, below, its median over the runs of history.
+
+    The form follows the name's ending. Raises ResultError if matplotlib is missing or the file
+    cannot be written.
+    """
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError:
+        raise ResultError("--plot needs matplotlib: pip install 'kernel-llm[plot]'") from None
+    rows = [row for row in run.rows if row.samples]
+    past = [h for h in history if h.clock == run.clock]
+    height = 0.32 * len(rows) + 1.6
+    figure, axes = pyplot.subplots(
+        1, 2 if past else 1, figsize=(15 if past else 10, height), squeeze=False, sharey=True
+    )
+    places = range(len(rows), 0, -1)
+    _boxes(axes[0][0], rows, places)
+    if past:
+        _history(axes[0][1], rows, places, [*past, run])
+    figure.suptitle(f"{run.fingerprint.get('cpu')}, {run.date}", fontsize=10)
+    figure.tight_layout()
+    try:
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path}: {error}") from None
+    finally:
+        pyplot.close(figure)
+
+
+def _boxes(axis, rows, places):
+    """Each row over its median: quartiles as a bar, 5th to 95th percentile, what lies outside."""
+    for row, y in zip(rows, places, strict=True):
+        middle = row.summary.median or 1
+        values = [v / middle for v in row.values]
+        low, q1, q3, high = (stats.percentile(values, p) for p in (5, 25, 75, 95))
+        axis.plot([low, high], [y, y], color=COLOURS[row.level], linewidth=1)
+        axis.barh(y, q3 - q1, left=q1, height=0.6, color=COLOURS[row.level], alpha=0.6)
+        outside = [v for v in values if v < low or v > high]
+        axis.plot(outside, [y] * len(outside), ".", markersize=2, alpha=0.3, color="black")
+        axis.plot([1, 1], [y - 0.3, y + 0.3], color="black", linewidth=1)
+    axis.set_yticks(list(places), [f"{r.id}  {table.quantity(r.summary.median)}" for r in rows],
+                    fontsize=7)  # fmt: skip
+    axis.set_xscale("log")
+    axis.margins(y=0.01)
+    axis.set_xlabel("time / median of the row")
+    axis.grid(axis="x", alpha=0.3)
+
+
+def _history(axis, rows, places, runs):
+    """Each row's median over the runs, oldest left, as a line about its place."""
+    for row, y in zip(rows, places, strict=True):
+        medians = [r.row(row.id).summary.median if r.row(row.id) else None for r in runs]
+        known = [m for m in medians if m]
+        if len(known) < 2:
+            continue
+        xs = [i for i, m in enumerate(medians) if m]
+        axis.plot(xs, [y + (m / known[-1] - 1) for m in known], marker=".", linewidth=1,
+                  color=COLOURS[row.level])  # fmt: skip
+        axis.axhline(y, color="#dddddd", linewidth=0.5, zorder=0)
+    axis.set_xticks(range(len(runs)), [r.date[:10] for r in runs], fontsize=7, rotation=45)
+    axis.set_xlabel("run; a line one row higher is twice as slow as now")
