@@ -6,6 +6,7 @@ from itertools import cycle
 
 import numpy as np
 
+from benches import machine
 from benches.declare import Bench, Skipped
 from benches.kernels import floats, levels, q8_row, runner, variants, zeros
 from benches.seeded import HEAD_DIM, N_VOCAB, SHAPES, seeded_image, weight_bytes, why_not
@@ -24,6 +25,7 @@ PART_TARGETS = {"qkv": 1.5e-3, "softmax": 10e-6, "output": 0.5e-3, "ffn": 1e-3}
 
 def declare(selection):
     out = []
+    is_emulated = machine.emulator() != (None, None)
     for i, (size, shape) in enumerate(SHAPES.items()):
         for dtype in ("f32", "q8_0", "q4_0"):
             if not selection.full and dtype not in DEFAULT.get(size, ("q4_0",)):
@@ -32,6 +34,8 @@ def declare(selection):
             if not any(selection.wants(k) for k in (key, f"{key}/prompt", f"{key}/qkv")):
                 continue
             reason = why_not(shape, dtype)
+            if size != "nano" and is_emulated:
+                reason = "emulated: takes minutes, and the figure says nothing"
             if reason:
                 out.append(Skipped(key, reason))
                 continue
@@ -50,6 +54,8 @@ def cpu_levels(selection):
     rows = [("scalar", "c", 0)]
     if selection.simd and isas[-1] != "c":
         rows.append(("simd", isas[-1], ANY_CPU))
+        if machine.emulator() != (None, None):
+            rows.pop(0)  # portable code emulated: minutes a row
     return rows
 
 

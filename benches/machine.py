@@ -16,14 +16,15 @@ CPU_DIR = Path("/sys/devices/system/cpu")
 def fingerprint(clock="wall", threads=1, step_ns=None):
     """
     Returns what must be known of a machine to compare figures: a flat dict of texts, numbers and
-    None for what the system does not tell.
+    None for what the system does not tell. Under an emulator the clock "wall" is "emulated".
     """
     info = _cpuinfo()
     core = core_path()
+    qemu, emulated_cpu = emulator()
     return {
-        "clock": clock,
+        "clock": "emulated" if qemu and clock == "wall" else clock,
         "arch": platform.machine(),
-        "cpu": info.get("model name") or info.get("Processor") or _part(info),
+        "cpu": emulated_cpu or info.get("model name") or info.get("Processor") or _part(info),
         "part": _part(info),
         "board": _read("/proc/device-tree/model") or _read("/sys/class/dmi/id/product_name"),
         "cores": len(os.sched_getaffinity(0)),
@@ -37,8 +38,24 @@ def fingerprint(clock="wall", threads=1, step_ns=None):
         "revision": _revision(),
         "threads": threads,
         "timer_step_ns": step_ns,
-        "qemu": None,
+        "qemu": qemu,
     }
+
+
+def emulator():
+    """
+    Returns (program, core) that emulate this process, as far as told; (None, None) on silicon.
+
+    QEMU's user mode shows a process its own files in /proc/self, but not in /proc/thread-self.
+    """
+    try:
+        program = os.path.basename(os.readlink("/proc/thread-self/exe"))
+    except OSError:
+        return None, None
+    if not program.startswith("qemu-"):
+        return None, None
+    words = Path("/proc/thread-self/cmdline").read_bytes().decode(errors="replace").split("\0")
+    return program, words[words.index("-cpu") + 1] if "-cpu" in words else None
 
 
 def conditions():

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in TOOLS), reason="`make qemu` installs " + TOOLS[0]
 )
 
+from benches import gate  # noqa: E402
+from benches.result import load  # noqa: E402
 from qemu import build, families, sysroot, user  # noqa: E402
 from test_kernels import build_check  # noqa: E402
 
@@ -134,6 +136,25 @@ def test_smollm2_answers_with_the_tokens_and_logits_of_this_machine(site, smollm
     assert here.returncode == 0, here.stderr
     assert len(here.stdout.splitlines()) == 8
     assert (there.returncode, there.stdout) == (0, here.stdout), there.stderr
+
+
+QUICK = ("dot/*", "matvec/*", "tokenize/*", "generate/nano/q4_0")
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_suite_runs_emulated_and_its_gate_refuses_to_judge_that(site, cpu, tmp_path):
+    out = tmp_path / "run.json"
+    words = ["-m", "benches.suite", "--simd", "--quick", "--only", *QUICK, "--out", str(out),
+             "--baseline", str(ROOT / "baseline.json"), "--gate"]  # fmt: skip
+    result = run([user.interpreter(cpu, site), *words])
+    assert "not comparable: wall clock under emulation is never gated" in result.stdout
+    assert result.returncode == gate.NOT_COMPARABLE, result.stdout + result.stderr
+    assert "clock: emulated (qemu-aarch64)" in result.stdout
+    assert "MISS" not in result.stdout
+    (measured,) = load(out)
+    assert (measured.clock, measured.fingerprint["cpu"]) == ("emulated", cpu)
+    best = "neon_dotprod" if cpu == "cortex-a76" else "neon"
+    assert f"matvec/q4_0/{best}/384x384" in {row.id for row in measured.rows}
 
 
 @pytest.fixture(scope="module")
