@@ -23,6 +23,7 @@ from kernel_llm.builtin import builtin_path
 from qemu import build, counts, tools
 
 CPUS = ("cortex-a53", "cortex-a72")
+QEMU = ("qemu-system-aarch64",)
 PROMPT = "ROMEO."
 RESULT = build.ROOT / "build" / "aarch64-none" / "insn.json"
 
@@ -31,18 +32,19 @@ class Hung(Exception):
     """QEMU did not end within its time; the message carries what it had printed."""
 
 
-def run_elf(elf, cpu, ram_mib=build.RAM_MIB, arguments=(), is_counted=False, limit_s=300):
+def run_elf(elf, cpu, ram_mib=build.RAM_MIB, arguments=(), is_counted=False, limit_s=300,
+            qemu=QEMU):  # fmt: skip
     """
     Runs an image; returns (exit status, output as bytes).
 
     arguments: the words of its command line. is_counted: one instruction is one tick, as the
-    bench image needs. Raises Hung after limit_s seconds.
+    bench image needs. qemu: words that start the emulator. Raises Hung after limit_s seconds.
     """
     semihosting = "enable=on,target=native,chardev=con"
     for word in arguments:
         semihosting += ",arg=" + word.replace(",", ",,")
     command = [
-        "qemu-system-aarch64", "-M", "virt", "-cpu", cpu, "-m", f"{ram_mib}M", "-display", "none",
+        *qemu, "-M", "virt", "-cpu", cpu, "-m", f"{ram_mib}M", "-display", "none",
         "-nodefaults", "-no-reboot", "-chardev", "stdio,id=con,signal=off",
         "-semihosting-config", semihosting, "-kernel", str(elf),
     ]  # fmt: skip
@@ -98,12 +100,12 @@ def check_generate(model, cpu, ram_mib, n_token, prompt):
     return "" if output.split(b"text: ", 1)[1] == text + b"\n" else "the texts differ"
 
 
-def count(model, cpu, ram_mib):
+def count(model, cpu, ram_mib, qemu=QEMU):
     """Returns {name: instructions} of the bench image; they must be the same twice."""
     elf = build.link("bench", model, ram_mib)
     runs = []
     for _ in range(2):
-        status, output = run_elf(elf, cpu, ram_mib, is_counted=True, limit_s=600)
+        status, output = run_elf(elf, cpu, ram_mib, is_counted=True, limit_s=600, qemu=qemu)
         if status != 0:
             sys.exit(f"bench on {cpu}: exit status {status}\n{output.decode('utf-8', 'replace')}")
         runs.append(counts.parse_counts(output.decode()))

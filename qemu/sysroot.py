@@ -22,12 +22,14 @@ from qemu.tools import require
 
 SUITE = "trixie"
 VERSION = 4  # raised whenever the list of packages changes
+HOST = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "amd64")
 PACKAGES = {
     "arm64": ("libc6", "python3.13", "python3-cffi-backend", "python3-numpy", "python3-pytest",
               "python3-hypothesis", "python3-rich", "python3-yaml", "python3-tqdm",
               "python3-requests", "micropython", "libpython3.13-dev"),
     "amd64": ("libc6", "micropython"),
     "cbmc": ("libc6", "cbmc"),
+    "qemu": ("libc6", "qemu-system-arm"),
 }  # fmt: skip
 TRIPLETS = {"arm64": "aarch64-linux-gnu", "amd64": "x86_64-linux-gnu"}
 LOADERS = {"arm64": "lib/ld-linux-aarch64.so.1", "amd64": "lib64/ld-linux-x86-64.so.2"}
@@ -157,6 +159,13 @@ def command_line(folder, words, arch="arm64", cpu="cortex-a53", variables=None):
     require("qemu-aarch64")
     settings = [part for key, value in wanted.items() for part in ("-E", f"{key}={value}")]
     return ["qemu-aarch64", "-L", str(folder), "-cpu", cpu, *settings, program, *words[1:]]
+
+
+def debian_qemu():
+    """Returns the words that start the qemu-system-aarch64 of Debian 13 on this machine."""
+    folder = make_sysroot(HOST, "qemu")
+    firmware = folder / "usr" / "share" / "qemu"
+    return command_line(folder, ["qemu-system-aarch64", "-L", str(firmware)], HOST)
 
 
 def main():

@@ -3,6 +3,7 @@
 
 import shutil
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in TOOLS), reason="`make qemu` installs " + TOOLS[0]
 )
 
-from qemu import build, counts, elf, run  # noqa: E402
+from qemu import build, counts, elf, run, sysroot  # noqa: E402
 
 IMAGES = sorted(build.IMAGES)
 CPUS = run.CPUS
@@ -92,6 +93,27 @@ def test_counts_are_equal_on_every_run_and_core(tiny):
     first = run.count(tiny, CPUS[0], build.RAM_MIB)
     assert first == run.count(tiny, CPUS[1], build.RAM_MIB)
     assert first["dot/f32/neon/384"] < first["dot/f32/c/384"] / 4
+
+
+@pytest.fixture(scope="module")
+def debian_qemu():
+    try:
+        return sysroot.debian_qemu()
+    except sysroot.NoSysroot as error:
+        pytest.skip(str(error))
+
+
+def test_counts_are_those_of_another_version_of_qemu(tiny, debian_qemu):
+    version = subprocess.run([*debian_qemu, "--version"], capture_output=True, text=True).stdout
+    assert version.startswith("QEMU emulator version 10."), version
+    here = run.count(tiny, CPUS[0], build.RAM_MIB)
+    for cpu in CPUS:
+        assert run.count(tiny, cpu, build.RAM_MIB, qemu=debian_qemu) == here
+
+
+def test_selftest_passes_under_another_version_of_qemu(images, debian_qemu):
+    status, output = run.run_elf(images["selftest"], CPUS[0], qemu=debian_qemu)
+    assert status == 0, output.decode()
 
 
 def test_gate_takes_equal_counts_and_refuses_a_kernel_12_percent_longer(tiny):

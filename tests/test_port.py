@@ -7,7 +7,6 @@ of Debian 13, through `ffi` and libkllm.so, for this machine and for an emulated
 """
 
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -22,7 +21,6 @@ from qemu.build import core
 
 SCRIPTS = sorted((ROOT / "tests" / "port").glob("port_*.py"))
 MODEL_SCRIPTS = [path for path in SCRIPTS if path.stem.startswith("port_model")]
-HOST_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "amd64")
 GENERATE = ROOT / "tests" / "port" / "port_model_generate.py"
 MODELS = (("llama", "q8_0"), ("llama", "q4_1"), ("gpt2", "q4_0"))
 SLOW_MODELS = (("llama", "q4_1", ["q8_0"]), ("llama", "q8_0", ["f32"]), ("gpt2", "f16", ["f16"]))
@@ -52,7 +50,7 @@ def debian(arch, library):
 @pytest.fixture(scope="session")
 def native():
     """The words that start a MicroPython that has `ffi`, with the core of this machine."""
-    return debian(HOST_ARCH, core.build_shared(core.host_target()))
+    return debian(sysroot.HOST, core.build_shared(core.host_target()))
 
 
 @pytest.fixture(scope="session")
