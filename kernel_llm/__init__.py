@@ -12,7 +12,18 @@ from kernel_llm._port import IS_MICROPYTHON
 from kernel_llm.errors import KllmError
 
 __version__ = "0.1.0"
-__all__ = ["KllmError", "open"]
+__all__ = ["KllmError", "Tokenizer", "open"]
+
+
+if not IS_MICROPYTHON:  # where a module's __getattr__ hides the modules in a package
+
+    def __getattr__(name):
+        """Brings the tokenizer in when it is first asked for."""
+        if name == "Tokenizer":
+            from kernel_llm.tokenizer import Tokenizer
+
+            return Tokenizer
+        raise AttributeError(f"module 'kernel_llm' has no attribute {name!r}")
 
 
 def open(path, **options):

@@ -2,7 +2,7 @@
 
 from kernel_llm._port import const
 
-ABI_VERSION = const(2753678404)
+ABI_VERSION = const(2825861545)
 
 KLLM_OK = const(0)
 KLLM_ERR_ABI = const(-1)
@@ -296,6 +296,8 @@ FUNCTIONS = (
     ("kllm_kernel_run", "i", "IppppppI"),
     ("kllm_vocab_check", "i", "pQp"),
     ("kllm_encode", "i", "pppQIpQp"),
+    ("kllm_encode_batch", "i", "ppppQIpQp"),
+    ("kllm_encode_size", "i", "pQ"),
     ("kllm_encode_start", "v", "pI"),
     ("kllm_encode_piece", "i", "pppQppQp"),
     ("kllm_encode_finish", "i", "pppQp"),

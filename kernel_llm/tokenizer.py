@@ -9,6 +9,8 @@ Text to token ids and back at the core's speed, from any vocabulary file. CPytho
 
 import json
 import threading
+from array import array
+from itertools import accumulate, chain
 
 from kernel_llm import _abi
 from kernel_llm._native_cffi import ffi, lib
@@ -23,20 +25,41 @@ from tokenizer.vocab import Vocab
 _ROOM = 4096  # ids a lane can take before it grows
 _SPECIAL = (_abi.KLLM_TOKEN_CONTROL, _abi.KLLM_TOKEN_UNKNOWN, _abi.KLLM_TOKEN_USER)
 _ROOM_KEPT = 1 << 18
-_SHORT_TEXT = 512  # bytes on average, below which threads cost more than they bring
+_LARGE_TEXT = 1 << 20  # ids at most, from which a larger work space is worth its memory
+_LARGE_WORK = 1 << 20
+_GROUP = 1 << 16  # bytes of texts that are encoded by one call
+
+
+def _groups(texts):
+    """Yields lists of texts that follow each other, _GROUP bytes or more but the last."""
+    group, n_bytes = [], 0
+    for text in texts:
+        group.append(text)
+        n_bytes += len(text)
+        if n_bytes >= _GROUP:
+            yield group
+            group, n_bytes = [], 0
+    if group:
+        yield group
 
 
 class _Lane:
     """What one call of the core needs for itself: work space, ids, their number."""
 
     def __init__(self):
-        self.work = ffi.new("char[]", _abi.KLLM_ENCODE_WORK_BYTES)
+        self.work_bytes = _abi.KLLM_ENCODE_WORK_BYTES
+        self.work = ffi.new("char[]", self.work_bytes)
         self.n_out = ffi.new("uint64_t *")
         self.grow(_ROOM)
 
     def grow(self, room):
+        """Makes room for ids; for those of a large text also for more words that are kept."""
         self.ids = ffi.new("uint32_t[]", room)
         self.room = room
+        if room >= _LARGE_TEXT and self.work_bytes < _LARGE_WORK:
+            self.work_bytes = _LARGE_WORK
+            self.work = ffi.new("char[]", _LARGE_WORK)
+            lib.kllm_encode_size(self.work, _LARGE_WORK)
 
 
 class Tokenizer:
@@ -146,16 +169,14 @@ class Tokenizer:
         """
         Returns the token ids of each text, by all cores.
 
-        threads: how many take part at most (default: the cores of this process). Short texts are
-        left to one, since Python hands them over more slowly than they are encoded.
+        threads: how many take part at most (default: the cores of this process).
         """
-        texts = list(texts)
-        total = sum(map(len, texts))
-        n_thread = min(threads or cpu_count(), len(texts))
-        if n_thread <= 1 or total < _SHORT_TEXT * len(texts):
-            return [self.encode(text, special, affix) for text in texts]
-        results = [None] * len(texts)
-        waiting = iter(range(len(texts)))
+        texts = [_bytes_of(text) if text.__class__ is str else bytes(text) for text in texts]
+        groups = list(_groups(texts))
+        results = [None] * len(groups)
+        waiting = iter(range(len(groups)))
+        flags = special | affix << 1
+
         lock = threading.Lock()
 
         def work():
@@ -164,15 +185,36 @@ class Tokenizer:
                     i = next(waiting, None)
                 if i is None:
                     return
-                results[i] = self.encode(texts[i], special, affix)
+                results[i] = self._encode_group(groups[i], flags)
 
+        n_thread = min(threads or cpu_count(), len(groups))
         others = [threading.Thread(target=work) for _ in range(n_thread - 1)]
         for thread in others:
             thread.start()
         work()
         for thread in others:
             thread.join()
-        return results
+        return list(chain.from_iterable(results))
+
+    def _encode_group(self, texts, flags):
+        """Returns the ids of each text, by one call that leaves the other threads free to run."""
+        ends = array("Q", accumulate(map(len, texts)))
+        lane = self._lane()
+        room = ends[-1] + 8 * len(texts)
+        if room > lane.room:
+            lane.grow(room)
+        n_out = array("Q", ends)
+        status = lib.kllm_encode_batch(
+            self._vocab, lane.work, b"".join(texts), ffi.from_buffer("uint64_t[]", ends),
+            len(ends), flags, lane.ids, lane.room, ffi.from_buffer("uint64_t[]", n_out),
+        )  # fmt: skip
+        ids = ffi.unpack(lane.ids, n_out[-1]) if status == 0 else []
+        if lane.room > _ROOM_KEPT:
+            lane.grow(_ROOM)
+        self._lanes.append(lane)
+        if status != 0:  # more ids than bytes, as SentencePiece may have them
+            return [self.encode(text, flags & 1, flags >> 1) for text in texts]
+        return [ids[start:end] for start, end in zip([0, *n_out], n_out, strict=False)]
 
     def stream_encoder(self, special=False, affix=False):
         """Returns a StreamEncoder: text in pieces, the ids of the whole, a fixed space."""

@@ -1,5 +1,5 @@
 """
-Vocabularies in tokenizer.json and tiktoken files, as the metadata of a GGUF file. CPython only.
+Vocabularies in tokenizer.json files, as the metadata of a GGUF file. CPython only.
 
 What pack_vocab reads from metadata is what stands here; docs/tokenizer.md lists what is accepted.
 """
@@ -10,14 +10,11 @@ import json
 
 from kernel_llm import _abi, pre_patterns
 from kernel_llm.errors import KllmError
-from kernel_llm.pack_tables import byte_of_char
 from kernel_llm.pack_vocab import KEY, LOOKUP_FIRST, RSTRIP
-from kernel_llm.pre_names import PRE_NAMES, pre_names
-
-_CHAR_OF_BYTE = {byte: char for char, byte in byte_of_char.items()}
+from kernel_llm.pre_names import pre_names
 
 
-def _fail(where, what, code=_abi.KLLM_ERR_FORMAT):
+def fail(where, what, code=_abi.KLLM_ERR_FORMAT):
     raise KllmError(code, f"{where}: {what}")
 
 
@@ -27,11 +24,8 @@ def _get(node, name, kind, where, default=None):
     if value is None:
         return default
     if not isinstance(value, kind):
-        _fail(f"{where}.{name}", "is of the wrong type")
+        fail(f"{where}.{name}", "is of the wrong type")
     return value
-
-
-# ------------------------------------------------------------------------------- tokenizer.json
 
 
 def read_json(data):
@@ -44,9 +38,9 @@ def read_json(data):
     try:
         root = json.loads(data)
     except (ValueError, RecursionError) as error:
-        _fail("tokenizer.json", f"is no JSON ({error})")
+        fail("tokenizer.json", f"is no JSON ({error})")
     if not isinstance(root, dict):
-        _fail("tokenizer.json", "is no object")
+        fail("tokenizer.json", "is no object")
     model = _get(root, "model", dict, "tokenizer.json", {})
     kind = model.get("type") or ("BPE" if "merges" in model else "none")
     if kind == "Unigram":
@@ -54,7 +48,7 @@ def read_json(data):
     elif kind == "BPE":
         metadata = _bpe(root, model)
     else:
-        _fail("model.type", f"{kind!r}; known: BPE, Unigram", _abi.KLLM_ERR_UNSUPPORTED)
+        fail("model.type", f"{kind!r}; known: BPE, Unigram", _abi.KLLM_ERR_UNSUPPORTED)
     _add_tokens(metadata, root)
     _add_affixes(metadata, root)
     return metadata
@@ -66,7 +60,7 @@ def _listed(vocab):
     texts = [None] * (max(vocab.values(), default=-1) + 1 if vocab else 0)
     for text, id in vocab.items():
         if not isinstance(id, int) or isinstance(id, bool) or not 0 <= id < most:
-            _fail(f"model.vocab[{text!r}]", f"{id!r} is no id", _abi.KLLM_ERR_RANGE)
+            fail(f"model.vocab[{text!r}]", f"{id!r} is no id", _abi.KLLM_ERR_RANGE)
         texts[id] = text
     return texts
 
@@ -75,14 +69,14 @@ def _bpe(root, model):
     vocab = _get(model, "vocab", dict, "model", {})
     ids = [id for id in vocab.values() if not isinstance(id, int) or not 0 <= id < 1 << 20]
     if ids or not vocab:
-        _fail("model.vocab", "has an id that is no id" if ids else "is empty")
+        fail("model.vocab", "has an id that is no id" if ids else "is empty")
     texts = _listed(vocab)
     merges = []
     for idx, merge in enumerate(_get(model, "merges", list, "model", [])):
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(pair, list) or len(pair) != 2 or not all(
                 isinstance(text, str) for text in pair):  # fmt: skip
-            _fail(f"model.merges[{idx}]", "is no pair")
+            fail(f"model.merges[{idx}]", "is no pair")
         merges.append(pair)
     if _get(model, "byte_fallback", bool, "model", False):
         return _spm(root, model, texts, merges)
@@ -92,10 +86,10 @@ def _bpe(root, model):
         KEY + "merges": [f"{left} {right}".encode() for left, right in merges],
         LOOKUP_FIRST: bool(_get(model, "ignore_merges", bool, "model", False)),
     }  # fmt: skip
-    return _with_tokens(metadata, texts, lambda text: _abi.KLLM_TOKEN_NORMAL)
+    return with_tokens(metadata, texts, lambda text: _abi.KLLM_TOKEN_NORMAL)
 
 
-def _with_tokens(metadata, texts, type_of):
+def with_tokens(metadata, texts, type_of):
     """Adds texts, where None is an unused id, and their types."""
     metadata[KEY + "tokens"] = [b"[unused%d]" % id if text is None else text.encode()
                                 for id, text in enumerate(texts)]  # fmt: skip
@@ -128,7 +122,7 @@ def _spm(root, model, texts, merges):
         metadata[KEY + "unknown_token_id"] = texts.index(unk)
     for name in ("bos", "eos"):
         metadata.setdefault(f"{KEY}{name}_token_id", 0xFFFFFFFF)
-    return _with_tokens(metadata, texts, type_of)
+    return with_tokens(metadata, texts, type_of)
 
 
 def _steps(node, name, field):
@@ -138,7 +132,7 @@ def _steps(node, name, field):
         return []
     steps = part.get(field, []) if part.get("type") == "Sequence" else [part]
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        _fail(name, "is no list of steps")
+        fail(name, "is no list of steps")
     return steps
 
 
@@ -157,7 +151,7 @@ def _pre_name(root):
     for step in _steps(root, "normalizer", "normalizers"):
         # NFC changes no text that is in NFC; the callers' text is taken as it is.
         if step.get("type") not in ("NFC",):
-            _fail("normalizer", f"{step.get('type')!r} with byte-level BPE",
+            fail("normalizer", f"{step.get('type')!r} with byte-level BPE",
                   _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
     patterns = []
     for step in _steps(root, "pre_tokenizer", "pretokenizers"):
@@ -166,7 +160,7 @@ def _pre_name(root):
             patterns.append(r"\p{N}" if step.get("individual_digits") else r"\p{N}+")
         elif kind == "ByteLevel":
             if step.get("add_prefix_space"):
-                _fail("pre_tokenizer.add_prefix_space", "is true", _abi.KLLM_ERR_UNSUPPORTED)
+                fail("pre_tokenizer.add_prefix_space", "is true", _abi.KLLM_ERR_UNSUPPORTED)
             if step.get("use_regex", True):
                 patterns.append(pre_patterns.GPT2)
         elif kind == "Punctuation":
@@ -174,11 +168,11 @@ def _pre_name(root):
         elif kind == "Split" and isinstance(step.get("pattern"), dict):
             patterns.append(str(next(iter(step["pattern"].values()), "")))
         else:
-            _fail("pre_tokenizer", f"{kind!r} is unknown", _abi.KLLM_ERR_UNSUPPORTED)
+            fail("pre_tokenizer", f"{kind!r} is unknown", _abi.KLLM_ERR_UNSUPPORTED)
     name = pre_patterns.name_of(patterns)
     if name is None:
         shown = " then ".join(map(repr, patterns))
-        _fail("pre_tokenizer", f"cuts text by {shown}, which no name stands for; known: "
+        fail("pre_tokenizer", f"cuts text by {shown}, which no name stands for; known: "
               f"{', '.join(pre_names())}", _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
     return name.encode()
 
@@ -189,12 +183,12 @@ def _unigram(root, model):
     for idx, entry in enumerate(_get(model, "vocab", list, "model", [])):
         if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str) or (
                 not isinstance(entry[1], (int, float))):  # fmt: skip
-            _fail(f"model.vocab[{idx}]", "is no [text, score]")
+            fail(f"model.vocab[{idx}]", "is no [text, score]")
         texts.append(entry[0])
         scores.append(float(entry[1]))
     unk = model.get("unk_id")
     if not isinstance(unk, int) or not 0 <= unk < len(texts):
-        _fail("model.unk_id", f"{unk!r} is no id", _abi.KLLM_ERR_RANGE)
+        fail("model.unk_id", f"{unk!r} is no id", _abi.KLLM_ERR_RANGE)
     has_bytes = _get(model, "byte_fallback", bool, "model", False)
 
     def type_of(text):
@@ -207,7 +201,7 @@ def _unigram(root, model):
         KEY + "padding_token_id": 0xFFFFFFFF, KEY + "add_eos_token": False,
         **_normalizer(root),
     }  # fmt: skip
-    _with_tokens(metadata, texts, type_of)
+    with_tokens(metadata, texts, type_of)
     metadata[KEY + "token_type"][unk] = _abi.KLLM_TOKEN_UNKNOWN
     return metadata
 
@@ -221,17 +215,17 @@ def _normalizer(root):
             try:
                 data = base64.b64decode(step.get("precompiled_charsmap") or "", validate=True)
             except (ValueError, TypeError, binascii.Error):
-                _fail("normalizer.precompiled_charsmap", "is no base64")
+                fail("normalizer.precompiled_charsmap", "is no base64")
             found[KEY + "precompiled_charsmap"] = data
         elif kind == "Replace" and step.get("pattern") == {"Regex": " {2,}"}:
             found[KEY + "remove_extra_whitespaces"] = True
         elif kind not in ("Strip", "Replace", "Prepend"):
-            _fail("normalizer", f"{kind!r} with Unigram", _abi.KLLM_ERR_UNSUPPORTED)
+            fail("normalizer", f"{kind!r} with Unigram", _abi.KLLM_ERR_UNSUPPORTED)
     for step in _steps(root, "pre_tokenizer", "pretokenizers"):
         if step.get("type") == "WhitespaceSplit":
             found[KEY + "remove_extra_whitespaces"] = True
         elif step.get("type") != "Metaspace":
-            _fail("pre_tokenizer", f"{step.get('type')!r} with Unigram",
+            fail("pre_tokenizer", f"{step.get('type')!r} with Unigram",
                   _abi.KLLM_ERR_UNSUPPORTED)  # fmt: skip
     return found
 
@@ -242,10 +236,10 @@ def _add_tokens(metadata, root):
     for idx, token in enumerate(_get(root, "added_tokens", list, "tokenizer.json", [])):
         where = f"added_tokens[{idx}]"
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):
-            _fail(where, "is no token")
+            fail(where, "is no token")
         id = token.get("id")
         if not isinstance(id, int) or not 0 <= id < len(tokens) + 4096:
-            _fail(where, f"{id!r} is no id", _abi.KLLM_ERR_RANGE)
+            fail(where, f"{id!r} is no id", _abi.KLLM_ERR_RANGE)
         while len(tokens) <= id:
             tokens.append(b"[unused%d]" % len(tokens))
             types.append(_abi.KLLM_TOKEN_UNUSED)
@@ -267,7 +261,7 @@ def _add_affixes(metadata, root):
         known = step.get("special_tokens") or {}
         single = step.get("single") or []
         if not isinstance(known, dict) or not isinstance(single, list):
-            _fail("post_processor", "is no template")
+            fail("post_processor", "is no template")
         names = [part.get("SpecialToken", {}).get("id") for part in single
                  if isinstance(part, dict)]  # fmt: skip
         for name, text in (("bos", names[:1]), ("eos", names[-1:])):
@@ -275,63 +269,3 @@ def _add_affixes(metadata, root):
             if ids and isinstance(ids, list):
                 metadata[f"{KEY}{name}_token_id"] = ids[0]
                 metadata[f"{KEY}add_{name}_token"] = True
-
-
-# ------------------------------------------------------------------------------------- tiktoken
-
-
-def read_tiktoken(data, pre, specials=None):
-    """
-    Returns the GGUF metadata of a tiktoken file: a line for each token, base64 and rank.
-
-    pre: name of the pre-tokenizer, which these files do not hold. specials: {text: id}.
-    """
-    if pre not in PRE_NAMES:
-        what = "tiktoken files name no pre-tokenizer; give one" if pre is None else (
-            f"unknown pre-tokenizer {pre!r}")  # fmt: skip
-        _fail("pre", f"{what}; known: {', '.join(pre_names())}", _abi.KLLM_ERR_UNSUPPORTED)
-    ranks = {}
-    for number, line in enumerate(data.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            text, rank = line.split()
-            ranks[base64.b64decode(text, validate=True)] = int(rank)
-        except (ValueError, binascii.Error):
-            _fail(f"line {number}", "is not base64 and a rank")
-        if not 0 <= int(rank) < _abi.KLLM_MAX_VOCAB:
-            _fail(f"line {number}", f"{int(rank)} is no rank", _abi.KLLM_ERR_RANGE)
-    texts = [None] * (1 + max([*ranks.values(), *(specials or {}).values()], default=-1))
-    for text, rank in ranks.items():
-        texts[rank] = "".join([_CHAR_OF_BYTE[byte] for byte in text])
-    metadata = {
-        KEY + "model": b"gpt2", KEY + "pre": pre.encode(), KEY + "add_bos_token": False,
-        KEY + "merges": _recovered(ranks), LOOKUP_FIRST: True,
-    }  # fmt: skip
-    _with_tokens(metadata, texts, lambda text: _abi.KLLM_TOKEN_NORMAL)
-    for text, id in (specials or {}).items():
-        metadata[KEY + "tokens"][id] = text.encode()
-        metadata[KEY + "token_type"][id] = _abi.KLLM_TOKEN_CONTROL
-    return metadata
-
-
-def _recovered(ranks):
-    """
-    Returns the merges of {token bytes: rank}, in order of rank.
-
-    Neighbours merge where their bytes together are a token. Within the bytes of one token that
-    takes one way, so only the last pair on that way ever makes it, in any text.
-    """
-    merges = []
-    for text, _ in sorted(ranks.items(), key=lambda item: item[1]):
-        parts = [text[i : i + 1] for i in range(len(text))]
-        while len(parts) > 2:
-            found = [ranks.get(parts[i] + parts[i + 1], 1 << 32) for i in range(len(parts) - 1)]
-            best = min(found)
-            if best == 1 << 32:
-                break
-            i = found.index(best)
-            parts[i : i + 2] = [parts[i] + parts[i + 1]]
-        if len(parts) == 2 and all(part in ranks for part in parts):
-            merges.append(" ".join("".join([_CHAR_OF_BYTE[b] for b in p]) for p in parts).encode())
-    return merges

@@ -6,7 +6,8 @@ from kernel_llm import _abi
 from kernel_llm._native_cffi import ffi
 from kernel_llm.errors import KllmError
 from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.tokenizer_json import read_json, read_tiktoken
+from kernel_llm.tokenizer_json import read_json
+from kernel_llm.tokenizer_tiktoken import read_tiktoken
 
 MAX_BYTES = 1 << 28  # of a tokenizer.json or tiktoken file
 

@@ -2,6 +2,7 @@
 
 import random
 from array import array
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -31,6 +32,13 @@ TEXT = st.text(st.sampled_from(TEXT_ALPHABET)) | st.text()
 BYTES = TEXT.map(str.encode) | st.binary() | st.lists(
     st.sampled_from([b"\xe4\xb8", b"\xad", b" ", b"a", b"\xff", b"\x00", b"'s", b"\xe2\x96\x81"])
 ).map(b"".join)  # fmt: skip
+
+
+# Text that is read in blocks: mostly ASCII, with all that ends a word.
+BLOCKS = st.lists(
+    st.sampled_from([*"aZsS'  \n\r\t.,$/10é\u3000", " the", "tea", "'ll", "'Re", "\r\n", "    "]),
+    min_size=16, max_size=200,
+).map("".join)  # fmt: skip
 
 
 class Both:
@@ -101,6 +109,23 @@ def test_ids_are_those_of_the_tokenizers_library(pre):
     check()
 
 
+@pytest.mark.parametrize("pre", sorted(STAGES))
+def test_blocks_of_ascii_are_cut_as_in_the_tokenizers_library(pre):
+    metadata = pairs(pre, 2)
+    ours = encoder(pack_vocab(metadata))
+    library = oracle(metadata, pre)
+
+    @settings(max_examples=600, deadline=None)
+    @given(text=BLOCKS)
+    @example(text="a" * 62 + "'s" + " b" * 40)
+    @example(text="a" * 61 + " \n \n" + " \n\n  b" * 20)
+    @example(text="x;\n\n  \n y" * 12)
+    def check(text):
+        assert ours.encode(text, affix=False) == library.encode(text, add_special_tokens=False).ids
+
+    check()
+
+
 @pytest.mark.parametrize("name", ["gpt-2", "llama-bpe", "qwen2"])
 def test_real_vocabularies_encode_as_the_tokenizers_library_does(published, name):
     both = published(name)
@@ -112,6 +137,9 @@ def test_real_vocabularies_encode_as_the_tokenizers_library_does(published, name
         assert both.c.encode(text, affix=False) == library.encode(text).ids
 
     check()
+    source = Path(oracle.__code__.co_filename).read_text()
+    for text in (source, " ".join(source.split()), source.upper(), source.replace(" ", "")):
+        assert both.c.encode(text, affix=False) == library.encode(text).ids
 
 
 def test_smollm_encodes_as_the_tokenizers_library_does(smollm2):
@@ -177,7 +205,9 @@ LONG_WORDS = {
     "ideographs": lambda rng: "".join(rng.choices("中é", k=9000)).encode(),
     "spaces": lambda rng: b" " * 12345,
     "punctuation": lambda rng: bytes(rng.choices(b"'/.,$", k=15000)),
-}
+    "words of 65 to 120 bytes": lambda rng: b" ".join(
+        bytes(rng.choices(b"aestr", k=rng.randrange(65, 120))) for _ in range(60)),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", sorted(LONG_WORDS))

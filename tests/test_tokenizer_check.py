@@ -118,7 +118,7 @@ def sanitized(tmp_path_factory):
 
     program = tmp_path_factory.mktemp("native") / "check_tokenizer"
     names = ("merge", "pretokenize", "special", "stages", "stream", "tokenize", "unigram",
-             "vocab_check", "window")  # fmt: skip
+             "vocab_check", "window", "words")  # fmt: skip
     flags = ["-std=c11", "-O1", "-g", "-fno-strict-aliasing", "-fsanitize=address,undefined",
              "-fno-sanitize-recover=all", f"-I{ROOT / 'native' / 'include'}"]  # fmt: skip
     sources = [ROOT / "tests" / "native" / "check_tokenizer.c",

@@ -223,6 +223,31 @@ def test_offsets_of_sentencepiece_leave_out_the_space_put_before():
     assert all(a[1] >= b[0] for a, b in itertools.pairwise(spans))  # without gaps
 
 
+def test_a_batch_of_sentencepiece_text_with_more_ids_than_bytes_is_encoded():
+    spm = Tokenizer(pack_vocab(sentencepiece()))
+    texts = ["\u2581" * 40, "the \u2581", "", "\x00" * 90] * 3
+    assert spm.encode_batch(texts) == [spm.encode(text) for text in texts]
+
+
+def test_a_larger_work_space_gives_the_same_ids():
+    from kernel_llm._native_cffi import ffi, lib
+
+    least = _abi.KLLM_ENCODE_WORK_BYTES
+    text = " ".join(f"tea{i % 977}the{i}" for i in range(30000)).encode()
+    found = []
+    for work_bytes in (least, least + 1, 1 << 20):
+        work = ffi.new("char[]", work_bytes)
+        assert lib.kllm_encode_size(work, least - 1) == _abi.KLLM_ERR_RANGE
+        assert not any(bytes(ffi.buffer(work)))
+        assert lib.kllm_encode_size(work, work_bytes) == 0
+        ids, n_out = ffi.new("uint32_t[]", len(text) + 8), ffi.new("uint64_t *")
+        for _ in range(2):
+            assert lib.kllm_encode(SMALL._vocab, work, text, len(text), 0, ids, len(ids),
+                                   n_out) == 0  # fmt: skip
+            found.append(ffi.unpack(ids, n_out[0]))
+    assert all(ids == found[0] for ids in found)
+
+
 def test_many_threads_share_one_tokenizer():
     texts = [("the first, the last %d " % i) * 400 for i in range(24)]
     expected = [SMALL.encode(text) for text in texts]
@@ -230,6 +255,8 @@ def test_many_threads_share_one_tokenizer():
     assert SMALL.encode_batch(texts, threads=5) == expected
     assert SMALL.encode_batch(iter(["a", "b"])) == [SMALL.encode("a"), SMALL.encode("b")]
     assert SMALL.encode_batch([]) == []
+    short = ["tea %d" % i for i in range(20000)] + [""]
+    assert SMALL.encode_batch(short, affix=True) == [SMALL.encode(t, affix=True) for t in short]
     found = []
     workers = [threading.Thread(target=lambda: found.append([SMALL.encode(t) for t in texts]))
                for _ in range(4)]  # fmt: skip

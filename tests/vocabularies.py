@@ -10,51 +10,14 @@ from kernel_llm import _native as native
 from kernel_llm.encoder import Encoder
 from kernel_llm.gguf import GGUF
 from kernel_llm.pack_tables import byte_of_char
-from tokenizer.ranges import LATIN
+from kernel_llm.pre_patterns import NAMES, PATTERNS
 
 KEY = "tokenizer.ggml."
 CHAR_OF_BYTE = {byte: char for char, byte in byte_of_char.items()}
 
-# The expressions of the published tokenizer.json files.
-CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-LLAMA3 = (
-    CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-HEAD = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
-TAIL = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-TEKKEN = (
-    rf"[^\r\n\p{{L}}\p{{N}}]?{HEAD}*{TAIL}+|[^\r\n\p{{L}}\p{{N}}]?{HEAD}+{TAIL}*|\p{{N}}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-GPT4O = (
-    rf"[^\r\n\p{{L}}\p{{N}}]?{HEAD}*{TAIL}+{CONTRACTIONS}?"
-    rf"|[^\r\n\p{{L}}\p{{N}}]?{HEAD}+{TAIL}*{CONTRACTIONS}?|\p{{N}}{{1,3}}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-# The letters are written as numbers since some of them change under normalisation.
-DEEPSEEK_LETTERS = "".join(rf"\x{{{lo:x}}}-\x{{{hi:x}}}" for lo, hi in LATIN)
-DIGITS = pre_tokenizers.Digits(individual_digits=True)
-STAGES = {
-    "gpt-2": [GPT2],
-    "smollm": [DIGITS, GPT2],
-    "llama-bpe": [LLAMA3],
-    "qwen2": [LLAMA3.replace("{1,3}", "")],
-    "tekken": [TEKKEN],
-    "gpt-4o": [GPT4O],
-    "falcon": [r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"],
-    "deepseek-llm": [
-        r"[\r\n]", rf"\s?[{DEEPSEEK_LETTERS}]+",
-        r"\s?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3000}-\x{3002}]+",
-        r"\s+$", r"[\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+", r"\p{N}+",
-    ],
-    "deepseek-coder": [
-        r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+",
-        r"[\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+", r"\p{N}",
-    ],
-    "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
-}  # fmt: skip
+# The expressions of the published tokenizer.json files; smollm's has Digits for the first.
+STAGES = {NAMES[pre]: list(stages) for pre, stages in PATTERNS.items()}
+STAGES["smollm"][0] = pre_tokenizers.Digits(individual_digits=True)
 LOOKUP_FIRST = ("llama-bpe", "tekken")
 
 

@@ -241,8 +241,9 @@ enum kllm_encode_flag {
 /// Encodes text into token ids. Any bytes are text: invalid UTF-8 is encoded byte by byte.
 ///
 /// @param[in]  vocab    a section that kllm_vocab_check accepted
-/// @param      work     KLLM_ENCODE_WORK_BYTES bytes, 8-byte aligned; all zero before their first
-///                      use, and from then on used with this vocabulary alone
+/// @param      work     KLLM_ENCODE_WORK_BYTES bytes (or see kllm_encode_size), 8-byte aligned;
+///                      all zero before their first use, and from then on used with this
+///                      vocabulary alone
 /// @param[in]  text     u8[n_bytes]
 /// @param      flags    kllm_encode_flag
 /// @param[out] ids      u32[n_ids]
@@ -254,6 +255,28 @@ enum kllm_encode_flag {
 /// always fits. Memory: nothing but work, however long a word.
 int32_t kllm_encode(const void *vocab, void *work, const uint8_t *text, uint64_t n_bytes,
                     uint32_t flags, uint32_t *ids, uint64_t n_ids, uint64_t *n_out);
+
+/// Encodes many texts that stand one after another, each as kllm_encode does.
+///
+/// @param[in]  text   u8[ends[n_text - 1]]
+/// @param[in]  ends   u64[n_text] where each text ends, in ascending order
+/// @param[out] ids    u32[n_ids]: the ids of all, one after another
+/// @param[out] n_out  u64[n_text] how many they are up to the end of each text
+///
+/// @retval KLLM_ERR_SPACE  n_ids is too small; ids and n_out then hold some of the texts
+/// vocab, work and flags as in kllm_encode; none of them overlap.
+int32_t kllm_encode_batch(const void *vocab, void *work, const uint8_t *text, const uint64_t *ends,
+                          uint64_t n_text, uint32_t flags, uint32_t *ids, uint64_t n_ids,
+                          uint64_t *n_out);
+
+/// States the size of a work space: what it has beyond KLLM_ENCODE_WORK_BYTES keeps more words.
+///
+/// @param work        work_bytes bytes, 8-byte aligned, all zero
+/// @param work_bytes  some megabytes serve texts of many megabytes; without this call the size is
+///                    KLLM_ENCODE_WORK_BYTES
+///
+/// @retval KLLM_ERR_RANGE  work_bytes is less than that; work is unchanged
+int32_t kllm_encode_size(void *work, uint64_t work_bytes);
 
 /// Starts to encode a text that comes in pieces; flags as in kllm_encode. work as there.
 void kllm_encode_start(void *work, uint32_t flags);

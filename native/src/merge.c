@@ -1,46 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
 // From words to tokens: byte-level BPE by rank and SentencePiece BPE by score.
-#include "vocab.h"
+#include "encode.h"
 
-enum { SMALL_WORD = 48 };
+enum {
+    SMALL_WORD = 64,
+    INDEX_BITS = 6, // of a key
+};
+
+_Static_assert(SMALL_WORD == 1 << INDEX_BITS, "an index fits its bits of a key");
+_Static_assert(KLLM_MAX_MERGE <= 1 << (32 - INDEX_BITS - 1), "and so does a rank");
 
 // ------------------------------------------------------------------------------------ byte level
 
-// A symbol with the rank of the pair it starts: rank << 32 | id. Pairs of one rank are equal, so the
-// first of the lowest entries is the leftmost pair of the lowest rank.
-KLLM_INLINE uint64_t symbol_of(const struct vocab *v, uint32_t id, uint32_t next_id) {
-    return (uint64_t)find_pair(v, id, next_id) << 32 | id;
+// The key of a symbol: the rank of the pair it starts, then its index. The lowest key is that of
+// the leftmost pair of the lowest rank.
+KLLM_INLINE uint32_t pair_key(const struct vocab *v, uint32_t left, uint32_t right, uint32_t i) {
+    uint32_t rank = find_pair(v, left, right);
+    return rank == NO_RANK ? NO_KEY : rank << INDEX_BITS | i;
 }
 
-static void merge_small(const struct vocab *v, const uint32_t *ids, uint32_t n, struct sink *out) {
-    uint64_t symbols[SMALL_WORD];
+// The lowest of a power of two of keys that is known where this is inlined.
+KLLM_INLINE uint32_t lowest_key(const uint32_t *keys, uint32_t n_key) {
+    uint32_t lowest = NO_KEY;
+    for (uint32_t i = 0; i < n_key; i++) {
+        lowest = min_u32(keys[i], lowest);
+    }
+    return lowest;
+}
+
+// Merges the symbols of a word of n_key bytes at most; returns which of them are left.
+KLLM_INLINE uint64_t merge_keys(const struct vocab *v, uint32_t *ids, uint32_t n, uint32_t n_key) {
+    uint32_t keys[SMALL_WORD];
     for (uint32_t i = 0; i + 1 < n; i++) {
-        symbols[i] = symbol_of(v, ids[i], ids[i + 1]);
+        keys[i] = pair_key(v, ids[i], ids[i + 1], i);
     }
-    symbols[n - 1] = (uint64_t)NO_RANK << 32 | ids[n - 1];
+    for (uint32_t i = n - 1; i < n_key; i++) {
+        keys[i] = NO_KEY;
+    }
+    uint64_t left = UINT64_MAX >> (SMALL_WORD - n);
     for (;;) {
-        uint32_t best = 0;
-        uint64_t lowest = symbols[0];
-        for (uint32_t i = 1; i < n; i++) {
-            best = symbols[i] < lowest ? i : best;
-            lowest = symbols[i] < lowest ? symbols[i] : lowest;
+        uint32_t key = lowest_key(keys, n_key);
+        if (key == NO_KEY) {
+            return left;
         }
-        if (lowest >> 32 == NO_RANK) {
-            break;
-        }
-        uint32_t id = v->merges[lowest >> 32];
-        n--;
-        for (uint32_t i = best + 1; i < n; i++) {
-            symbols[i] = symbols[i + 1];
-        }
-        symbols[best] = best + 1 < n ? symbol_of(v, id, (uint32_t)symbols[best + 1])
-                                     : (uint64_t)NO_RANK << 32 | id;
-        if (best > 0) {
-            symbols[best - 1] = symbol_of(v, (uint32_t)symbols[best - 1], id);
+        uint32_t i = key & (SMALL_WORD - 1);
+        uint32_t id = v->merges[key >> INDEX_BITS];
+        uint64_t after = left & UINT64_MAX << i << 1; // not empty
+        keys[__builtin_ctzll(after)] = NO_KEY;
+        left ^= after & (~after + 1);
+        after &= after - 1;
+        uint64_t before = left & (((uint64_t)1 << i) - 1);
+        ids[i] = id;
+        keys[i] = after ? pair_key(v, id, ids[__builtin_ctzll(after)], i) : NO_KEY;
+        if (before) {
+            uint32_t previous = 63 - (uint32_t)__builtin_clzll(before);
+            keys[previous] = pair_key(v, ids[previous], id, previous);
         }
     }
-    for (uint32_t i = 0; i < n; i++) {
-        put_id(out, (uint32_t)symbols[i]);
+}
+
+static void merge_small(const struct vocab *v, uint32_t *ids, uint32_t n, struct sink *out) {
+    uint64_t left = n <= SMALL_WORD / 8   ? merge_keys(v, ids, n, SMALL_WORD / 8)
+                    : n <= SMALL_WORD / 4 ? merge_keys(v, ids, n, SMALL_WORD / 4)
+                    : n <= SMALL_WORD / 2 ? merge_keys(v, ids, n, SMALL_WORD / 2)
+                                          : merge_keys(v, ids, n, SMALL_WORD);
+    for (; left != 0; left &= left - 1) {
+        put_id(out, ids[__builtin_ctzll(left)]);
     }
 }
 

@@ -3,29 +3,6 @@
 // expression. docs/tokenizer.md shows the expression that each row stands for.
 #include "pretokenize.h"
 
-enum rule_flag {
-    CONTRACTION = 1,       // 's 't 're 've 'm 'll 'd first
-    CONTRACTION_ANY = 2,   // the same in any case
-    CONTRACTION_AFTER = 4, // in any case, as the end of a word
-    LEAD_ANY = 8,          // one character but \r \n letter number may begin a word of letters
-    LEAD_SPACE = 16,       // a space may begin a word of letters or of numbers
-    CASED = 32,            // words of letters end where lower case turns to upper case
-    TAIL_NEWLINES = 64,    // line ends belong to the punctuation before them
-    TAIL_SLASHES = 128,    // line ends and slashes do
-    NEWLINES = 256,        // white space up to its last line end is a word
-    NUMBER_ENDS = 512,     // a number ends the text for the white space before it
-};
-
-struct rule {
-    uint32_t flags;
-    uint32_t n_digit; // longest word of numbers, 0 for any
-};
-
-struct pre {
-    struct rule rule;
-    uint8_t stages[MAX_STAGE];
-};
-
 static const struct pre PRES[KLLM_PRE_COUNT] = {
     [KLLM_PRE_GPT2] = {{CONTRACTION | LEAD_SPACE, 0}, {STAGE_GENERAL}},
     [KLLM_PRE_SMOLLM] = {{CONTRACTION | LEAD_SPACE | NUMBER_ENDS, 1}, {STAGE_GENERAL}},
@@ -226,8 +203,6 @@ void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *
     s->v = v;
     s->pre = &PRES[v->head->pre];
     s->is_quick = s->pre->stages[0] == STAGE_GENERAL && !(s->pre->rule.flags & CASED);
-    s->lead_any = s->pre->rule.flags & LEAD_ANY;
-    s->has_tails = s->pre->rule.flags & (TAIL_NEWLINES | TAIL_SLASHES);
     s->text = text;
     s->pos = pos;
     s->end = end;

@@ -3,7 +3,7 @@
 #ifndef KLLM_PRETOKENIZE_H
 #define KLLM_PRETOKENIZE_H
 
-#include "vocab.h"
+#include "encode.h"
 
 // Classes of characters, as sets; the numbers are those of the class table (see unicode.py).
 enum {
@@ -41,6 +41,29 @@ enum stage {
     STAGE_MARKS,             // \s?[!-/:-~！-／：-～‘-‟　-。]+
     STAGE_SPACE_END,         // \s+$
     STAGE_CJK,               // [一-龥ࠀ-一가-퟿]+
+};
+
+enum rule_flag {
+    CONTRACTION = 1,       // 's 't 're 've 'm 'll 'd first
+    CONTRACTION_ANY = 2,   // the same in any case
+    CONTRACTION_AFTER = 4, // in any case, as the end of a word
+    LEAD_ANY = 8,          // one character but \r \n letter number may begin a word of letters
+    LEAD_SPACE = 16,       // a space may begin a word of letters or of numbers
+    CASED = 32,            // words of letters end where lower case turns to upper case
+    TAIL_NEWLINES = 64,    // line ends belong to the punctuation before them
+    TAIL_SLASHES = 128,    // line ends and slashes do
+    NEWLINES = 256,        // white space up to its last line end is a word
+    NUMBER_ENDS = 512,     // a number ends the text for the white space before it
+};
+
+struct rule {
+    uint32_t flags;
+    uint32_t n_digit; // longest word of numbers, 0 for any
+};
+
+struct pre {
+    struct rule rule;
+    uint8_t stages[MAX_STAGE];
 };
 
 // The class table's first block as sets: most text is ASCII.
@@ -101,81 +124,6 @@ KLLM_INLINE uint64_t run_end(const struct splitter *s, uint64_t pos, uint64_t en
         }
         pos += n_bytes;
     }
-}
-
-// The high bit of each of 8 bytes that is no ASCII letter.
-KLLM_INLINE uint64_t non_letters(uint64_t x) {
-    const uint64_t ones = 0x0101010101010101u;
-    uint64_t folded = (x & 0x7f * ones) | 0x20 * ones;
-    uint64_t from_a = folded + (0x80 - 'a') * ones;
-    uint64_t past_z = folded + (0x7f - 'z') * ones;
-    return (~from_a | past_z | x) & 0x80 * ones;
-}
-
-// The end of a run of ASCII signs that is a word of its own, from its second byte on; 0 where the
-// rules have to decide.
-KLLM_INLINE uint64_t signs_end(const struct splitter *s, uint64_t pos, uint64_t p) {
-    const uint8_t *text = s->text;
-    uint64_t start = p;
-    while (p < s->end && text[p] < 0x80 && (ASCII[text[p]] & PLAIN)) {
-        p++;
-    }
-    if (p == s->end || text[p] >= 0x80) {
-        return 0;
-    }
-    uint32_t next = ASCII[text[p]];
-    uint32_t may_lead = s->lead_any || text[pos] == '\''; // a word of letters, or a contraction
-    if ((may_lead && p == start && p == pos + 1 && (next & LETTER)) ||
-        (s->has_tails && (next & NEWLINE))) {
-        return 0;
-    }
-    return p;
-}
-
-// The end of a line end or of spaces that are a word of their own, perhaps both; 0 as above.
-KLLM_INLINE uint64_t spaces_end(const struct splitter *s, uint64_t pos, uint64_t readable) {
-    const uint8_t *text = s->text;
-    uint64_t p = pos + 1;
-    uint64_t others = load_u64(text + p) ^ 0x2020202020202020u;
-    while (others == 0 && readable - p >= 24) {
-        p += 8;
-        others = load_u64(text + p) ^ 0x2020202020202020u;
-    }
-    p += others == 0 ? 0 : (uint64_t)__builtin_ctzll(others) >> 3;
-    if (p >= s->end || text[p] >= 0x80 || (ASCII[text[p]] & (WHITE | NUMBER))) {
-        return 0;
-    }
-    if (text[pos] == '\n' && (s->has_tails || p == pos + 1)) {
-        return pos + 1;
-    }
-    return p - 1; // the last space goes with the word that follows
-}
-
-// The end of a word of ASCII letters, of signs or of white space at pos; 0 where the rules have to
-// decide. 32 bytes from pos on may be read.
-KLLM_INLINE uint64_t quick_end(const struct splitter *s, uint64_t pos, uint64_t readable) {
-    const uint8_t *text = s->text;
-    uint64_t p = pos + (text[pos] == ' ');
-    uint64_t others = non_letters(load_u64(text + p));
-    uint64_t from = p;
-    while (others == 0 && readable - p >= 24) {
-        p += 8;
-        others = non_letters(load_u64(text + p));
-    }
-    if (others == 0) {
-        return 0;
-    }
-    p += (uint64_t)__builtin_ctzll(others) >> 3;
-    if (p >= s->end) {
-        return 0;
-    }
-    if (p > from) {
-        return text[p] < 0x80 ? p : 0;
-    }
-    if (text[p] < 0x80 && (ASCII[text[p]] & PLAIN)) {
-        return signs_end(s, pos, p + 1);
-    }
-    return text[p] == ' ' || text[pos] == '\n' ? spaces_end(s, pos, readable) : 0;
 }
 
 /// Returns the end of the piece that a stage cuts at pos: a match, or all before the next match.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finds special tokens in text.
-#include "vocab.h"
+#include "encode.h"
 
 // The byte at offset i of a token, or -1 past its end: shorter tokens sort first.
 static int32_t token_byte(const struct vocab *v, uint32_t id, uint32_t i) {

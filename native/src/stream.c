@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Encodes a text that comes in pieces: what the next piece cannot change, and no more.
-#include "vocab.h"
+#include "encode.h"
 
 // What one run over the waiting text finds; it takes effect when the ids fit.
 struct run {

@@ -1,80 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // kllm_encode and kllm_decode: special tokens, words between them, and the way back.
-#include "pretokenize.h"
+#include "encode.h"
 
 // ----------------------------------------------------------------------------------------- encode
-
-// Encodes a word that is no token: from the cache, or by merging it.
-static void encode_word(const struct vocab *v, struct work *w, const uint8_t *word,
-                        uint64_t n_bytes, uint64_t readable, struct sink *out) {
-    if (n_bytes > CACHED_BYTES) {
-        kllm_merge_word(v, &w->window, word, n_bytes, out);
-        return;
-    }
-    struct text_key key = short_key(word, n_bytes, readable);
-    struct cached *c = &w->cache[mix(mix(key.lo) + key.hi) >> 32 & (N_CACHED - 1)];
-    if (c->n_bytes != n_bytes || c->lo != key.lo || c->hi != key.hi) {
-        uint32_t ids[CACHED_BYTES];
-        struct sink found = {ids, CACHED_BYTES, 0};
-        kllm_merge_word(v, &w->window, word, n_bytes, &found);
-        if (found.n > CACHED_IDS) {
-            for (uint64_t i = 0; i < found.n; i++) {
-                put_id(out, ids[i]);
-            }
-            return;
-        }
-        c->lo = key.lo;
-        c->hi = key.hi;
-        c->n_bytes = (uint16_t)n_bytes;
-        c->n_id = (uint16_t)found.n;
-        memcpy(c->ids, ids, sizeof(c->ids));
-    }
-    if (out->n < out->n_max && out->n_max - out->n >= CACHED_IDS) {
-        memcpy(out->ids + out->n, c->ids, sizeof(c->ids)); // what is too much is written over
-        out->n += c->n_id;
-        return;
-    }
-    for (uint32_t i = 0; i < c->n_id; i++) {
-        put_id(out, c->ids[i]);
-    }
-}
-
-uint64_t kllm_encode_words(const struct vocab *v, struct work *w, const uint8_t *text,
-                           struct stretch part, struct sink *out) {
-    struct splitter s;
-    uint32_t saw_end = 0;
-    uint64_t pos = part.pos;
-    kllm_split_start(&s, v, text, pos, part.end, &saw_end);
-    while (pos < part.end) {
-        uint64_t next =
-            s.is_quick && part.readable - pos >= 32 ? quick_end(&s, pos, part.readable) : 0;
-        if (next == 0) {
-            s.pos = pos;
-            next = kllm_split_next(&s);
-            if (saw_end && part.is_open && next > part.certain) {
-                return pos;
-            }
-        }
-        uint64_t length = next - pos;
-        if (length == 1) {
-            if (v->byte_token[text[pos]] != NO_TOKEN) {
-                put_id(out, v->byte_token[text[pos]]);
-            }
-            pos = next;
-            continue;
-        }
-        uint32_t found = length <= KLLM_MAX_TOKEN_BYTES
-                             ? find_word(v, text + pos, length, part.readable - pos)
-                             : 0;
-        if (found != 0) {
-            put_id(out, found & TOKEN_ID);
-        } else {
-            encode_word(v, w, text + pos, length, part.readable - pos, out);
-        }
-        pos = next;
-    }
-    return pos;
-}
 
 static void encode_text(const struct vocab *v, struct work *w, const uint8_t *text,
                         uint64_t n_bytes, uint32_t flags, struct sink *out) {
@@ -125,6 +53,25 @@ int32_t kllm_encode(const void *vocab, void *work, const uint8_t *text, uint64_t
     }
     encode_text(&v, work, text, n_bytes, flags, &out);
     *n_out = out.n;
+    return KLLM_OK;
+}
+
+int32_t kllm_encode_batch(const void *vocab, void *work, const uint8_t *text, const uint64_t *ends,
+                          uint64_t n_text, uint32_t flags, uint32_t *ids, uint64_t n_ids,
+                          uint64_t *n_out) {
+    uint64_t start = 0;
+    uint64_t n_before = 0;
+    for (uint64_t i = 0; i < n_text; i++) {
+        uint64_t n;
+        int32_t status = kllm_encode(vocab, work, text + start, ends[i] - start, flags,
+                                     ids + n_before, n_ids - n_before, &n);
+        if (status != KLLM_OK) {
+            return status;
+        }
+        start = ends[i];
+        n_before += n;
+        n_out[i] = n_before;
+    }
     return KLLM_OK;
 }
 

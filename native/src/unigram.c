@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unigram vocabularies of SentencePiece: text is normalised, then cut where the scores add up best.
-#include "vocab.h"
+#include "encode.h"
 
 #define NO_WAY (-1e300)
 

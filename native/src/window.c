@@ -1,74 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 // Merges the symbols of a window of text, however long the word is that it is part of.
 //
-// Pairs wait for their turn in a sorted queue and on a heap. What lies WINDOW_MARGIN or more before
-// the end of a window is taken as final.
-#include "vocab.h"
+// Each pair has a key; the lowest of every BRANCH keys are kept, and the lowest of those, so that a
+// merge looks at the few that it changed. What lies WINDOW_MARGIN or more before the end of a window
+// is taken as final.
+#include "encode.h"
 
 enum {
-    MIN_SORTED = 512, // fewer pairs than this are not worth sorting at once
-    SORT_BITS = 10,
     NIL = 0xffff,
     OFFSET_BITS = 12,
 };
 
-#define NO_PAIR 0xffffffffu
-
 _Static_assert(sizeof(struct work) <= KLLM_ENCODE_WORK_BYTES, "work space");
-_Static_assert(WINDOW_BYTES == 1 << OFFSET_BITS, "an offset fits its bits of a heap entry");
-_Static_assert((32 - OFFSET_BITS) % (2 * SORT_BITS) == 0, "the sorted queue ends where it began");
+_Static_assert(WINDOW_BYTES == 1 << OFFSET_BITS, "an offset fits its bits of a key");
+_Static_assert(WINDOW_BYTES == BRANCH * BRANCH * BRANCH, "three steps find the lowest key");
 _Static_assert((int)WINDOW_MARGIN >= (int)KLLM_MAX_TOKEN_BYTES,
                "the last token of a window is never final");
 
-// ----------------------------------------------------------------------------------------- pairs
+// ------------------------------------------------------------------------------------------ keys
 
-static void heap_push(struct window *w, uint32_t entry) {
-    uint32_t i = w->n_heap++;
-    while (i > 0 && w->heap[(i - 1) / 2] > entry) {
-        w->heap[i] = w->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
+KLLM_INLINE uint32_t lowest_of(const uint32_t *keys) {
+    uint32_t lowest = NO_KEY;
+    for (uint32_t i = 0; i < BRANCH; i++) {
+        lowest = min_u32(keys[i], lowest);
     }
-    w->heap[i] = entry;
+    return lowest;
 }
 
-static uint32_t heap_pop(struct window *w) {
-    uint32_t top = w->heap[0];
-    uint32_t entry = w->heap[--w->n_heap];
-    uint32_t i = 0;
-    for (;;) {
-        uint32_t child = 2 * i + 1;
-        if (child >= w->n_heap) {
-            break;
-        }
-        if (child + 1 < w->n_heap && w->heap[child + 1] < w->heap[child]) {
-            child++;
-        }
-        if (w->heap[child] >= entry) {
-            break;
-        }
-        w->heap[i] = w->heap[child];
-        i = child;
-    }
-    w->heap[i] = entry;
-    return top;
-}
-
-// The queue takes a pair only after all that are in it; then it costs nothing to keep sorted.
-KLLM_INLINE void push_pair(struct window *w, uint32_t entry) {
-    if (w->queue_end - w->queue_start < WINDOW_BYTES &&
-        (w->queue_end == w->queue_start || w->queue[(w->queue_end - 1) % WINDOW_BYTES] < entry)) {
-        w->queue[w->queue_end++ % WINDOW_BYTES] = entry;
-    } else {
-        heap_push(w, entry);
-    }
-}
-
-KLLM_INLINE uint32_t pop_pair(struct window *w) {
-    if (w->queue_end == w->queue_start ||
-        (w->n_heap > 0 && w->heap[0] < w->queue[w->queue_start % WINDOW_BYTES])) {
-        return heap_pop(w);
-    }
-    return w->queue[w->queue_start++ % WINDOW_BYTES];
+// Finds the lowest keys anew after the one at offset i has changed.
+KLLM_INLINE void renew_lowest(struct window *w, uint32_t i) {
+    i /= BRANCH;
+    w->lows[i] = lowest_of(w->keys + i * BRANCH);
+    i /= BRANCH;
+    w->tops[i] = lowest_of(w->lows + i * BRANCH);
 }
 
 // ---------------------------------------------------------------------------------------- window
@@ -78,9 +42,10 @@ KLLM_INLINE uint32_t symbol_end(const struct window *w, uint32_t i, uint32_t n_b
     return w->next[i] == NIL ? n_bytes : w->next[i];
 }
 
-// Finds what the symbol at i makes with the one after it: the entry of the pair, NO_PAIR if nothing.
-KLLM_INLINE uint32_t pair_at(const struct vocab *v, struct window *w, const uint8_t *text,
-                             uint32_t n_bytes, uint32_t is_bpe, uint32_t i) {
+// Finds the key of the symbol at i: the rank of what it makes with the one after it, then its
+// offset.
+KLLM_INLINE void find_pair_at(const struct vocab *v, struct window *w, const uint8_t *text,
+                              uint32_t n_bytes, uint32_t is_bpe, uint32_t i) {
     uint32_t right = w->next[i];
     uint32_t rank = NO_RANK;
     if (right != NIL && is_bpe) {
@@ -94,8 +59,7 @@ KLLM_INLINE uint32_t pair_at(const struct vocab *v, struct window *w, const uint
             rank = v->scores[w->made[i]];
         }
     }
-    w->ranks[i] = rank;
-    return rank == NO_RANK ? NO_PAIR : rank << OFFSET_BITS | i;
+    w->keys[i] = rank == NO_RANK ? NO_KEY : rank << OFFSET_BITS | i;
 }
 
 // Makes the symbols of a text: bytes that have a token, or characters. Returns the first.
@@ -150,77 +114,42 @@ void kllm_put_bytes(const struct vocab *v, const uint8_t *text, uint32_t n_bytes
     }
 }
 
-// Sorts the queue by rank, ten bits at a time; pairs of one rank stay in the order of the text.
-static void sort_queue(struct window *w) {
-    uint32_t n = w->queue_end;
-    uint32_t *from = w->queue;
-    uint32_t *to = w->heap; // empty by now
-    for (uint32_t shift = OFFSET_BITS; shift < 32; shift += SORT_BITS) {
-        uint32_t ends[1 << SORT_BITS] = {0};
-        for (uint32_t i = 0; i < n; i++) {
-            ends[from[i] >> shift & ((1 << SORT_BITS) - 1)]++;
-        }
-        for (uint32_t i = 1; i < 1 << SORT_BITS; i++) {
-            ends[i] += ends[i - 1];
-        }
-        for (uint32_t i = n; i-- > 0;) {
-            to[--ends[from[i] >> shift & ((1 << SORT_BITS) - 1)]] = from[i];
-        }
-        uint32_t *swap = from;
-        from = to;
-        to = swap;
-    }
-}
-
-// Lists the pairs there are at the start.
-KLLM_INLINE void list_pairs(const struct vocab *v, struct window *w, const uint8_t *text,
-                            uint32_t n_bytes, uint32_t is_bpe, uint32_t first) {
-    uint32_t n = 0;
-    for (uint32_t i = first; i != NIL; i = w->next[i]) {
-        w->queue[n] = pair_at(v, w, text, n_bytes, is_bpe, i);
-        n += w->queue[n] != NO_PAIR;
-    }
-    w->n_heap = 0;
-    w->queue_start = 0;
-    w->queue_end = n;
-    if (n >= MIN_SORTED) {
-        sort_queue(w);
-        return;
-    }
-    w->queue_end = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        push_pair(w, w->queue[i]); // the queue is never longer than what is read of it
-    }
-}
-
 KLLM_INLINE void merge_symbols(const struct vocab *v, struct window *w, const uint8_t *text,
                                uint32_t n_bytes, uint32_t is_bpe, uint32_t first) {
-    list_pairs(v, w, text, n_bytes, is_bpe, first);
-    while (w->n_heap > 0 || w->queue_end > w->queue_start) {
-        uint32_t entry = pop_pair(w);
-        uint32_t i = entry & (WINDOW_BYTES - 1);
-        uint32_t rank = entry >> OFFSET_BITS;
-        if (w->ranks[i] != rank) {
-            continue; // one of the two has changed since
+    memset(w->keys, 0xff, align_up(n_bytes, BRANCH) * sizeof(w->keys[0]));
+    memset(w->lows, 0xff, sizeof(w->lows));
+    memset(w->tops, 0xff, sizeof(w->tops));
+    for (uint32_t i = first; i != NIL; i = w->next[i]) {
+        find_pair_at(v, w, text, n_bytes, is_bpe, i);
+    }
+    for (uint32_t i = 0; i < n_bytes; i += BRANCH) {
+        renew_lowest(w, i);
+    }
+    for (;;) {
+        uint32_t key = lowest_of(w->tops);
+        if (key == NO_KEY) {
+            return;
         }
+        uint32_t i = key & (WINDOW_BYTES - 1);
         uint32_t right = w->next[i];
-        w->ids[i] = is_bpe ? v->merges[rank] : w->made[i];
+        uint32_t before = w->prev[i];
+        w->ids[i] = is_bpe ? v->merges[key >> OFFSET_BITS] : w->made[i];
         w->next[i] = w->next[right];
-        w->ranks[right] = NO_RANK;
+        w->keys[right] = NO_KEY;
         if (w->next[i] != NIL) {
             w->prev[w->next[i]] = (uint16_t)i;
         }
-        uint32_t before = NO_PAIR;
-        if (w->prev[i] != NIL) {
-            before = pair_at(v, w, text, n_bytes, is_bpe, w->prev[i]);
+        find_pair_at(v, w, text, n_bytes, is_bpe, i);
+        if (before != NIL) {
+            find_pair_at(v, w, text, n_bytes, is_bpe, before);
+            if (before / BRANCH != i / BRANCH) {
+                renew_lowest(w, before);
+            }
         }
-        uint32_t after = pair_at(v, w, text, n_bytes, is_bpe, i);
-        if (before != NO_PAIR) {
-            push_pair(w, before);
+        if (right / BRANCH != i / BRANCH) {
+            renew_lowest(w, right);
         }
-        if (after != NO_PAIR) {
-            push_pair(w, after);
-        }
+        renew_lowest(w, i);
     }
 }
 

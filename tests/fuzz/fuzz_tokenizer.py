@@ -34,7 +34,7 @@ TEXT = st.text(st.sampled_from(TEXT_ALPHABET)) | st.text() | st.lists(
     st.text(st.sampled_from(TEXT_ALPHABET), max_size=9) | st.text(max_size=4) | RUNS, max_size=6
 ).map("".join)  # fmt: skip
 C_FILES = ("merge", "pretokenize", "special", "stages", "stream", "tokenize", "unigram",
-           "vocab_check", "window")  # fmt: skip
+           "vocab_check", "window", "words")  # fmt: skip
 
 
 def check_all(check, strategy, n_case, number):

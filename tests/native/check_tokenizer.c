@@ -57,8 +57,10 @@ static void use(const uint8_t *section) {
     size_t n_ids = draw(2) ? 6 * n_bytes + 5 : draw(n_bytes + 1);
     uint8_t *text = random_text(n_bytes);
     uint32_t *ids = malloc(n_ids > 0 ? n_ids * 4 : 1);
-    void *work = buffer(KLLM_ENCODE_WORK_BYTES);
-    memset(work, 0, KLLM_ENCODE_WORK_BYTES);
+    size_t work_bytes = KLLM_ENCODE_WORK_BYTES + (draw(2) ? draw(5000) : 0);
+    void *work = buffer(work_bytes);
+    memset(work, 0, work_bytes);
+    kllm_encode_size(work, work_bytes);
     uint64_t n_out;
     uint32_t flags = (uint32_t)draw(4);
     if (kllm_encode(section, work, text, n_bytes, flags, ids, n_ids, &n_out) == KLLM_OK) {
