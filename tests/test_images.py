@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in TOOLS), reason="`make qemu` installs " + TOOLS[0]
 )
 
+from benches import gate  # noqa: E402
 from qemu import build, counts, elf, run, sysroot  # noqa: E402
 
 IMAGES = sorted(build.IMAGES)
@@ -93,6 +94,9 @@ def test_counts_are_equal_on_every_run_and_core(tiny):
     first = run.count(tiny, CPUS[0], build.RAM_MIB)
     assert first == run.count(tiny, CPUS[1], build.RAM_MIB)
     assert first["dot/f32/neon/384"] < first["dot/f32/c/384"] / 4
+    components = {name.split("/")[0] for name in first}
+    assert {"tokenizer", "dequantize", "dot", "matvec", "layernorm", "attention", "kv", "arena",
+            "model"} <= components  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -116,17 +120,51 @@ def test_selftest_passes_under_another_version_of_qemu(images, debian_qemu):
     assert status == 0, output.decode()
 
 
-def test_gate_takes_equal_counts_and_refuses_a_kernel_12_percent_longer(tiny):
-    from benches import gate
+@pytest.fixture
+def counts_with(tiny, images, tmp_path, monkeypatch):
+    """Returns a function (file, old, new) -> counts of the core with one text of it changed."""
 
-    table = {CPUS[0]: run.count(tiny, CPUS[0], build.RAM_MIB)}
-    longer = {CPUS[0]: {**table[CPUS[0]]}}
-    longer[CPUS[0]]["dot/f32/neon/384"] = round(table[CPUS[0]]["dot/f32/neon/384"] * 1.12)
-    base, current = (counts.run_of(counts.count_rows(t)) for t in (table, longer))
-    assert gate.gate([base], base, None).status == gate.PASS
-    refused = gate.gate([base], current, None)
+    def change(file, old, new):
+        shutil.copytree(build.core.SOURCES, tmp_path / "src")
+        copy = tmp_path / "build" / build.target().name
+        shutil.copytree(build.target().build_dir / "obj", copy / "obj")
+        path = tmp_path / "src" / file
+        text = path.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+        monkeypatch.setattr(build.core, "SOURCES", tmp_path / "src")
+        monkeypatch.setattr(build.core, "ROOT", tmp_path)
+        return run.count(tiny, CPUS[0], build.RAM_MIB)
+
+    return change
+
+
+KERNEL, RETURN = "aarch64/dot_f32_neon.c", "return dot_neon(a, b, n);"
+
+
+def gate_of(before, after):
+    base, current = (counts.run_of(counts.count_rows({CPUS[0]: t})) for t in (before, after))
+    return gate.gate([base], current, None)
+
+
+def test_comment_moves_no_count(tiny, counts_with):
+    before = run.count(tiny, CPUS[0], build.RAM_MIB)
+    after = counts_with(KERNEL, RETURN, "// Said in other words.\n    " + RETURN)
+    assert after == before
+    assert gate_of(before, after).status == gate.PASS
+
+
+def test_gate_refuses_a_kernel_that_became_12_percent_longer(tiny, counts_with):
+    row = "dot/f32/neon/384"
+    before = run.count(tiny, CPUS[0], build.RAM_MIB)
+    more = round(before[row] * 0.12)
+    idle = f'__asm__ volatile(".rept {more}\\nnop\\n.endr");\n    '
+    after = counts_with(KERNEL, RETURN, idle + RETURN)
+    assert after[row] == before[row] + more
+    refused = gate_of(before, after)
     assert refused.status == gate.REGRESSION
-    assert "dot/f32/neon/384" in refused.line
+    assert row in refused.line
+    assert [v.id for v in refused.verdicts if v.verdict == gate.SLOWER] == [f"{CPUS[0]}/{row}"]
 
 
 def test_bench_refuses_where_counts_are_not_exact(images):
