@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is said, in one line, where a compiler, an emulator or a userland cannot be had."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+from qemu import sysroot, tools
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch, tmp_path):
+    """A user who may not install anything, on a machine without any program."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("KLLM_SYSROOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("KLLM_DEBIAN_MIRROR", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+
+@pytest.mark.parametrize("program", tools.PACKAGES)
+def test_missing_program_is_named_in_one_line(nothing_installed, capsys, program):
+    with pytest.raises(SystemExit) as stop:
+        tools.require(program)
+    told = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert told.count("\n") == 1
+    assert told.startswith(f"missing: {program}; type:  sudo apt-get install -y ")
+    assert all(package in told for package in tools.PACKAGES[program])
+
+
+def test_missing_program_is_installed_where_that_is_allowed(
+    nothing_installed, monkeypatch, tmp_path
+):
+    log, installer, program = (tmp_path / n for n in ("log", "apt-get", "qemu-aarch64"))
+    installer.write_text(f'#!/bin/sh\nPATH=/usr/bin:/bin\necho "$@" >> {log}\n'
+                         f"touch {program}; chmod +x {program}\n")  # fmt: skip
+    installer.chmod(0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    tools.require("qemu-aarch64")
+    assert "install -y -qq --no-install-recommends qemu-user" in log.read_text()
+
+
+def test_programs_that_are_there_are_not_asked_for(capsys):
+    tools.require()
+    assert capsys.readouterr().err == ""
+
+
+def test_userland_without_apt_is_refused_in_one_line(nothing_installed):
+    with pytest.raises(sysroot.NoSysroot, match=r"^no apt-get here: set KLLM_DEBIAN_MIRROR") as no:
+        sysroot.make_sysroot("arm64")
+    assert "\n" not in str(no.value)
+
+
+def test_userland_of_an_unreachable_mirror_is_refused_and_leaves_nothing(tmp_path):
+    keys = tmp_path / "keys.gpg"
+    keys.touch()
+    environment = {**os.environ, "KLLM_SYSROOT_CACHE": str(tmp_path / "cache"),
+                   "KLLM_DEBIAN_MIRROR": f"file:{tmp_path}/none",
+                   "KLLM_DEBIAN_KEYRING": str(keys)}  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "qemu.sysroot"], env=environment, cwd=ROOT,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("apt-get update: ") and done.stderr.count("\n") == 1
+    assert list((tmp_path / "cache" / "kernel-llm").iterdir()) == []
