@@ -37,6 +37,8 @@ class Model:
     Raises KllmError if the numbers do not fit the model.
     """
 
+    _memory = None
+
     def __init__(self, image, n_ctx=None, threads=None, kv="f16", n_batch=64, n_seq=1,
                  n_logits=0, cpu=ANY_CPU):  # fmt: skip
         self.engine = native.ENGINE
@@ -53,13 +55,14 @@ class Model:
                 "context of %d is longer than the model's %d" % (self.n_ctx, image.n_ctx_train),
             )
         self.plan = Plan(image.address, config)
-        self._memory = native.Memory(self.plan.n_bytes)
-        self._arena = self._memory.address
+        memory = native.Memory(self.plan.n_bytes)
+        self._arena = memory.address
         self._image = image.address
         self._check(native.kllm_open(self._arena, self.plan.n_bytes, self._image, image.n_bytes,
                                      native.pointer(config)))  # fmt: skip
-        self._check(native.kllm_team_start(self._arena))
         self.encoder = Encoder(image.address + image.vocab_off)
+        self._check(native.kllm_team_start(self._arena))
+        self._memory = memory  # from here on there are threads to end
         self._token = array("I", [0])
         self._slot = array("I", [0])
         self._token_address = native.pointer(self._token)
@@ -77,6 +80,11 @@ class Model:
 
     def __exit__(self, *_):
         self.close()
+
+    def __del__(self):
+        """Ends the threads before the arena goes, where nobody has closed the model."""
+        if self._memory is not None:
+            native.kllm_team_stop(self._arena)
 
     def close(self):
         """

@@ -1,10 +1,13 @@
 """Whole models: right answers, and the same bits however they are asked for."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from conftest import ROOT
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 from kernel_llm.model import Model, Sampler
@@ -149,6 +152,20 @@ def test_the_context_ends_a_generation_and_says_so(tiny_models):
         ids = list(model.generate_ids(100, Sampler()))
         assert len(ids) == 11  # the last one is known but no longer fits
         assert model.stop_reason == "context"
+
+
+def test_a_model_that_is_dropped_ends_its_threads(tiny_models):
+    """Their memory goes with the model: a thread left behind would bring the process down."""
+    path = tiny_models("llama", "q4_0")
+    program = (
+        "import kernel_llm, sys\n"
+        "for _ in range(40):\n"
+        "    model = kernel_llm.open(sys.argv[1], threads=4, n_ctx=64)\n"
+        "    model.prefill([1, 2, 3])\n"
+        "    del model\n"  # while the others still look for work
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], cwd=ROOT)
+    assert done.returncode == 0
 
 
 def test_generated_text_is_never_half_a_character(tiny_models):
