@@ -151,6 +151,16 @@ def run_board(cpu, tiny, model, args):
     return status == 0 and not error
 
 
+def mix_line(model, cpu, ram_mib, prompt):
+    """Returns one line on the kinds of instructions of a token, or on why there is none."""
+    from qemu import mix
+
+    try:
+        return mix.share_line(cpu, mix.total(mix.token_mix(model, cpu, 4, prompt, ram_mib)))
+    except mix.NoMix as error:
+        return f"kinds of instructions not counted: {error}"
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description="runs the bare-metal images under QEMU")
     parser.add_argument("--cpu", action="append", choices=CPUS, help="default: both")
@@ -182,6 +192,7 @@ def main():
             is_good = run_board(cpu, tiny, model, args) and is_good
             table[cpu] = count(counted, cpu, args.ram)
         print_counts(table)
+        print(mix_line(model, next(iter(table)), args.ram, args.prompt))
         digest = hashlib.sha256(counted.read_bytes()).hexdigest()[:16]
         sizes = counts.size_rows({image: build.link(image, tiny) for image in counts.ENTRIES})
         result = counts.run_of([*counts.count_rows(table, digest), *sizes])

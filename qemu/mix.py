@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Says what kinds of instructions a token of a model takes on an emulated board, by function.
+
+    python -m qemu.mix [--cpu CPU] [--model MODEL] [--tokens N] [--prompt TEXT]
+
+Exact: every block of code that QEMU runs is counted by a plugin (mix.c). Two runs that differ by N
+tokens give what N tokens take, whatever else a run does.
+"""
+
+import argparse
+import bisect
+import re
+import subprocess
+import sys
+from collections import Counter
+from typing import NamedTuple
+
+from elftools.elf.elffile import ELFFile
+
+from kernel_llm.builtin import builtin_path
+from qemu import build, run, tools
+
+N_LEAST_SHARE = 0.005  # of the functions that are listed
+PRINTING = re.compile("kllm_crc32|print_row|semihost|console_.*")  # what the image does beside
+
+
+class NoMix(Exception):
+    """The plugin cannot be built or loaded here; the message is one line that says why."""
+
+
+class Mix(NamedTuple):
+    """Executed instructions: all, and those of vectors, of memory and of single floats."""
+
+    n: float = 0
+    vector: float = 0
+    memory: float = 0
+    scalar: float = 0
+
+    def scaled(self, times):
+        return Mix(*(value * times for value in self))
+
+    def plus(self, other):
+        return Mix(*(a + b for a, b in zip(self, other, strict=True)))
+
+    @property
+    def simd_share(self):
+        """The share of instructions that compute on, load or store vectors and floats."""
+        return (self.vector + self.memory + self.scalar) / self.n if self.n else 0.0
+
+
+def plugin(qemu=run.QEMU):
+    """Builds the plugin for a QEMU and returns its path; raises NoMix."""
+    text = subprocess.run([*qemu, "--version"], capture_output=True, text=True).stdout
+    version = re.search(r"version (\d+)\.", text)
+    if version is None:
+        raise NoMix("no QEMU that tells its version")
+    api = 1 if int(version[1]) < 9 else 3
+    source = build.QEMU / "mix.c"
+    library = build.ROOT / "build" / "mix" / f"mix-{api}.so"
+    if build.core.is_stale(library, [source]):
+        library.parent.mkdir(parents=True, exist_ok=True)
+        command = [build.core.host_target().cc, "-O2", "-shared", "-fPIC", "-fvisibility=hidden",
+                   f"-DMIX_API={api}", source, "-o", library]  # fmt: skip
+        build.core.run(command)
+    return library
+
+
+def functions(elf):
+    """Returns (start addresses, names) of the functions of an ELF file, ascending."""
+    with open(elf, "rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        found = {s["st_value"]: s.name for s in table.iter_symbols()
+                 if s["st_info"]["type"] == "STT_FUNC"}  # fmt: skip
+    starts = sorted(found)
+    return starts, [found[start] for start in starts]
+
+
+def mix_of(elf, cpu, arguments=(), ram_mib=build.RAM_MIB, qemu=run.QEMU):
+    """
+    Runs an image and returns {function: Mix}; code before the first function is "start".
+
+    Raises NoMix where QEMU does not load the plugin.
+    """
+    log = build.ROOT / "build" / "mix" / f"{elf.stem}.log"
+    library = plugin(qemu)
+    log.unlink(missing_ok=True)
+    words = (*qemu, "-plugin", str(library), "-d", "plugin", "-D", str(log))
+    status, output = run.run_elf(elf, cpu, ram_mib, arguments, qemu=words)
+    if status != 0 or not log.exists():
+        lines = output.decode("utf-8", "replace").strip().splitlines()
+        raise NoMix(f"{elf.name}: exit status {status}: " + (lines[-1] if lines else "no output"))
+    starts, names = functions(elf)
+    out = {}
+    for line in log.read_text().splitlines():
+        if not line.startswith("mix "):
+            continue
+        address, n_run, *counts = line.split()[1:]
+        at = bisect.bisect_right(starts, int(address, 16)) - 1
+        name = names[at] if at >= 0 else "start"
+        block = Mix(*map(int, counts)).scaled(int(n_run))
+        out[name] = out.get(name, Mix()).plus(block)
+    return out
+
+
+def between(less, more, times):
+    """Returns {function: Mix} of what one of `times` things takes that the second run did more."""
+    names = {**less, **more}
+    grown = {name: more.get(name, Mix()).plus(less.get(name, Mix()).scaled(-1)).scaled(1 / times)
+             for name in names}  # fmt: skip
+    return {name: mix for name, mix in grown.items() if mix.n}
+
+
+def total(mixes):
+    """Returns the sum of {function: Mix}."""
+    out = Mix()
+    for mix in mixes.values():
+        out = out.plus(mix)
+    return out
+
+
+def token_mix(model, cpu, n_token, prompt, ram_mib=build.RAM_MIB):
+    """Returns {function: Mix} of one generated token of a model image, without its printing."""
+    elf = build.link("generate", model, ram_mib)
+    less, more = (mix_of(elf, cpu, (str(n), prompt), ram_mib) for n in (n_token, 2 * n_token))
+    mixes = between(less, more, n_token)
+    return {name: mix for name, mix in mixes.items() if not PRINTING.fullmatch(name)}
+
+
+def share_line(cpu, mix):
+    """Returns one line about a Mix of a token."""
+    return (f"{cpu}: {mix.n:,.0f} instructions a token: {mix.vector / mix.n:.1%} on vectors, "
+            f"{mix.memory / mix.n:.1%} their loads and stores, {mix.scalar / mix.n:.1%} on single "
+            "floats")  # fmt: skip
+
+
+def print_functions(mixes):
+    """Prints the functions that matter, the largest first."""
+    whole = total(mixes).n
+    print(f"{'function':44}{'a token':>12}{'share':>8}{'SIMD':>8}")
+    for name, n in Counter({name: mix.n for name, mix in mixes.items()}).most_common():
+        if n >= N_LEAST_SHARE * whole:
+            print(f"{name:44}{n:12,.0f}{n / whole:8.1%}{mixes[name].simd_share:8.1%}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="kinds of instructions of a token")
+    parser.add_argument("--cpu", choices=run.CPUS, default=run.CPUS[0])
+    parser.add_argument("--model", help="image or GGUF file; default: the model in the box")
+    parser.add_argument("--ram", type=int, default=build.RAM_MIB, metavar="MIB")
+    parser.add_argument("--tokens", type=int, default=8)
+    parser.add_argument("--prompt", default=run.PROMPT)
+    args = parser.parse_args()
+    tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
+    model = build.packed(args.model or builtin_path("q4_0"))
+    try:
+        mixes = token_mix(model, args.cpu, args.tokens, args.prompt, args.ram)
+    except (NoMix, build.DoesNotFit, run.Hung) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    print_functions(mixes)
+    print(share_line(args.cpu, total(mixes)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of instructions that run on an emulated board, counted by the plugin of QEMU."""
+
+import pytest
+
+from qemu import build, mix, run, sysroot
+from test_images import pytestmark  # noqa: F401  (the same programs are needed)
+
+N_TURN = 1000
+PROGRAM = f"""
+    .global _start
+_start:
+    mov x0, #(3 << 20) // no trap of FP and SIMD
+    msr CPACR_EL1, x0
+    isb
+    adr x2, end
+    mov x1, #{N_TURN}
+turn:
+    add v0.4s, v1.4s, v2.4s
+    fmadd s3, s4, s5, s6
+    ldr q7, [x2]
+    str d16, [x2]
+    ldr x8, [x2]
+    subs x1, x1, #1
+    b.ne turn
+    mov w0, #0x18
+    adr x1, status
+    hlt #0xf000
+    .balign 16
+status: .quad 0x20026, 0
+end: .quad 0, 0
+"""
+N_OUTSIDE = 8  # five before the loop, three behind it
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mix")
+    source, path = folder / "loop.s", folder / "loop.elf"
+    source.write_text(PROGRAM)
+    build.core.run(["aarch64-linux-gnu-gcc", "-nostdlib", "-static", "-Wl,-Ttext=0x40080000",
+                    "-Wl,-N", "-Wl,--build-id=none", source, "-o", path])  # fmt: skip
+    return path
+
+
+@pytest.fixture(params=["installed", "debian"])
+def qemu(request):
+    if request.param == "installed":
+        return run.QEMU
+    try:
+        return sysroot.debian_qemu()
+    except sysroot.NoSysroot as error:
+        pytest.skip(str(error))
+
+
+def test_instructions_are_counted_by_kind(program, qemu):
+    found = mix.total(mix.mix_of(program, run.CPUS[0], qemu=qemu))
+    assert found == mix.Mix(7 * N_TURN + N_OUTSIDE, N_TURN, 2 * N_TURN, N_TURN)
+
+
+def test_a_token_is_mostly_matrices_on_vectors():
+    found = mix.token_mix(build.tiny_model(), run.CPUS[0], 4, run.PROMPT)
+    kernel = found["kllm_matmul_f32_q4_0_q8_neon"]
+    assert kernel.n == max(mixed.n for mixed in found.values())
+    assert kernel.simd_share > 0.8
+    assert 0.5 < mix.total(found).simd_share < 1
+    assert not any(name.startswith(("console_", "kllm_crc32")) for name in found)
+
+
+def test_image_that_fails_is_named_with_its_last_line():
+    bench = build.link("bench", build.tiny_model())  # without -icount it refuses to count
+    with pytest.raises(mix.NoMix, match=r"^bench-.*\.elf: exit status 2: no exact counts here"):
+        mix.mix_of(bench, run.CPUS[0])
