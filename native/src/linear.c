@@ -3,7 +3,13 @@
 #include "layout.h"
 #include "pass.h"
 
-enum { PART_BYTES = 128 * 1024 }; // weights that are multiplied before the outliers are
+// A product is made in parts, so that the outliers find weights and results in the second cache.
+// One token is bound by reading, which long runs serve best; many tokens share a part of weights.
+enum part {
+    PART_BYTES_ONE = 512 * 1024,
+    PART_BYTES_MANY = 128 * 1024,
+    PART_TOKENS = 120, // whole tiles of 2 to 6, 8
+};
 
 static void norm(const struct pass *p, float *y, const float *x, const struct kllm_tensor *w,
                  const struct kllm_tensor *b) {
@@ -125,23 +131,34 @@ static struct multiplier multiplier_of(const struct pass *p, uint32_t dtype) {
     }
 }
 
+// A part of the rows, which start at w, times all tokens; y: the first token's result of the first.
+static void multiply_part(const struct multiplier *k, float *y, uint32_t y_stride, const void *w,
+                          uint32_t n_row, uint32_t cols, struct inputs in) {
+    if (k->patch == NULL) {
+        k->matmul(y, w, in.x, n_row, cols, in.n_token, y_stride);
+        return;
+    }
+    for (uint32_t t = 0; t < in.n_token; t += PART_TOKENS, y += (uint64_t)PART_TOKENS * y_stride) {
+        uint32_t n_token = min_u32(PART_TOKENS, in.n_token - t);
+        const uint8_t *act = (const uint8_t *)in.act + t * q8_bytes(cols);
+        k->matmul(y, w, act, n_row, cols, n_token, y_stride);
+        k->patch(y, w, in.outliers + t * KLLM_N_OUTLIER, n_row, cols, n_token, y_stride);
+    }
+}
+
 // Rows [begin, end) of a matrix times the inputs, plus the bias, begin a multiple of KLLM_GROUP.
-// In parts that stay in the second cache, so that the outliers find the weights there.
 void kllm_multiply(const struct pass *p, float *y, uint32_t y_stride, const struct kllm_tensor *w,
                    const struct kllm_tensor *bias, struct inputs in, struct span rows) {
     struct multiplier k = multiplier_of(p, w->dtype);
     uint64_t group_bytes = kllm_tensor_bytes(w->dtype, KLLM_GROUP, w->cols);
-    uint32_t step = (uint32_t)(1 + PART_BYTES / group_bytes) * KLLM_GROUP;
+    uint32_t part_bytes = in.n_token == 1 ? PART_BYTES_ONE : PART_BYTES_MANY;
+    uint32_t step = (uint32_t)(1 + part_bytes / group_bytes) * KLLM_GROUP;
     const uint8_t *data = tensor_data(p->m, w);
     const float *b = bias == NULL ? NULL : f32_of(p, bias);
     for (uint32_t r = rows.begin; r < rows.end; r += step) {
         uint32_t n_row = min_u32(step, rows.end - r);
-        const uint8_t *part = data + r / KLLM_GROUP * group_bytes;
-        k.matmul(y + r, part, k.patch == NULL ? (const void *)in.x : in.act, n_row, w->cols,
-                 in.n_token, y_stride);
-        if (k.patch != NULL) {
-            k.patch(y + r, part, in.outliers, n_row, w->cols, in.n_token, y_stride);
-        }
+        multiply_part(&k, y + r, y_stride, data + r / KLLM_GROUP * group_bytes, n_row, w->cols,
+                      in);
         for (uint32_t t = 0; t < in.n_token && b != NULL; t++) {
             add(y + (uint64_t)t * y_stride + r, b + r, n_row);
         }

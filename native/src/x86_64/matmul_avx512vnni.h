@@ -16,6 +16,10 @@
 // VPDPBUSD hide its latency.
 enum { TILE_TOKENS = 5, TILE_GROUPS = 2, STREAM_GROUPS = 4 };
 
+// How far ahead one token's streams ask for weights, in the second cache: the next page, which the
+// CPU itself does not look into.
+enum { AHEAD_BYTES = 4096 };
+
 // What differs between the weight types; always a compile-time constant.
 struct weight_type {
     uint32_t block_bytes; // quants of a block of a group
@@ -49,16 +53,16 @@ struct tile {
     const uint8_t *x; // first "q8" row
     uint64_t group_bytes;
     uint64_t row_bytes; // of a "q8" row
-    uint32_t rows;      // at most 16 n_group: what is written
+    uint32_t rows;      // from the first row on: what is written
     uint32_t cols;
     uint32_t y_stride;
+    uint32_t gap; // between its groups, in groups
 };
 
 // Exact sums of a block, unbiased: s[token][group]. q: the block's activations of the first token.
 KLLM_INLINE void sum_block(__m512i s[][STREAM_GROUPS], const uint8_t *const group[],
                            uint64_t quants_off, const uint8_t *q, const struct tile *p,
-                           uint64_t ahead, uint32_t n_token, uint32_t n_group,
-                           struct weight_type type) {
+                           uint32_t n_token, uint32_t n_group, struct weight_type type) {
     KLLM_UNROLL
     for (uint32_t i = 0; i < n_token * n_group; i++) {
         s[i / n_group][i % n_group] = _mm512_setzero_si512();
@@ -71,8 +75,8 @@ KLLM_INLINE void sum_block(__m512i s[][STREAM_GROUPS], const uint8_t *const grou
         for (uint32_t g = 0; g < n_group; g++) {
             w[g] = load_weights(group[g] + quants_off, chunk, type);
             if (n_token == 1 && i < type.block_bytes / KLLM_CHUNK) {
-                _mm_prefetch((const char *)group[g] + quants_off + i * KLLM_CHUNK + ahead,
-                             _MM_HINT_T0);
+                _mm_prefetch((const char *)group[g] + quants_off + i * KLLM_CHUNK + AHEAD_BYTES,
+                             _MM_HINT_T1);
             }
         }
         KLLM_UNROLL
@@ -115,11 +119,9 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     const uint8_t *group[STREAM_GROUPS];
     uint32_t n_block = p->cols / KLLM_QK;
     uint32_t last = (p->rows - 1) / KLLM_GROUP;
-    // With one token each line of the next groups is asked for once, at the same place of these.
-    uint64_t ahead = n_group * p->group_bytes;
     KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
-        group[g] = p->w + min_u32(g, last) * p->group_bytes;
+        group[g] = p->w + min_u32(g * p->gap, last) * p->group_bytes;
         KLLM_UNROLL
         for (uint32_t t = 0; t < n_token; t++) {
             acc[t][g] = _mm512_setzero_ps();
@@ -128,20 +130,20 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     for (uint32_t b = 0; b < n_block; b++) {
         uint64_t scales_off = (uint64_t)n_block * type.block_bytes + b * type.scale_bytes;
         __m512i s[TILE_TOKENS][STREAM_GROUPS];
-        sum_block(s, group, (uint64_t)b * type.block_bytes, p->x + b * KLLM_QK, p, ahead, n_token,
+        sum_block(s, group, (uint64_t)b * type.block_bytes, p->x + b * KLLM_QK, p, n_token,
                   n_group, type);
         KLLM_UNROLL
         for (uint32_t g = 0; g < n_group; g++) {
             const uint8_t *scales = group[g] + scales_off;
             if (n_token == 1) {
-                _mm_prefetch((const char *)scales + ahead, _MM_HINT_T0);
+                _mm_prefetch((const char *)scales + AHEAD_BYTES, _MM_HINT_T1);
             }
             add_block(acc, s, g, scales, p->x + p->cols + b * 4, p, n_token, type);
         }
     }
     KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
-        uint32_t first = g * KLLM_GROUP;
+        uint32_t first = g * p->gap * KLLM_GROUP;
         uint32_t n_row = first < p->rows ? min_u32(p->rows - first, KLLM_GROUP) : 0;
         __mmask16 written = (__mmask16)((1u << n_row) - 1);
         KLLM_UNROLL
@@ -151,19 +153,15 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     }
 }
 
-// One token: memory is the limit, so several groups are streamed side by side.
-KLLM_INLINE void multiply_one(struct tile p, uint32_t rows, struct weight_type type) {
-    uint32_t n_row;
-    for (uint32_t r = 0; r < rows; r += n_row) {
-        n_row = rows - r > 2 * KLLM_GROUP ? STREAM_GROUPS * KLLM_GROUP : 2 * KLLM_GROUP;
-        p.rows = min_u32(n_row, rows - r);
-        if (n_row > 2 * KLLM_GROUP) {
-            multiply_tile(&p, 1, STREAM_GROUPS, type);
-        } else {
-            multiply_tile(&p, 1, 2, type);
-        }
-        p.w += n_row / KLLM_GROUP * p.group_bytes;
-        p.y += n_row;
+// One token: memory is the limit, and it gives most to four streams that lie far apart.
+KLLM_INLINE void multiply_one(struct tile p, struct weight_type type) {
+    uint32_t n_group = (p.rows + KLLM_GROUP - 1) / KLLM_GROUP;
+    p.gap = (n_group + STREAM_GROUPS - 1) / STREAM_GROUPS;
+    for (uint32_t i = 0; i < p.gap; i++) {
+        multiply_tile(&p, 1, STREAM_GROUPS, type);
+        p.w += p.group_bytes;
+        p.y += KLLM_GROUP;
+        p.rows -= KLLM_GROUP;
     }
 }
 
@@ -206,9 +204,9 @@ KLLM_INLINE void multiply_quantised(float *y, const void *w, const void *x, uint
                                     struct weight_type type) {
     uint64_t group_bytes =
         align_up((uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
-    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride};
+    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride, 1};
     if (n_token == 1) {
-        multiply_one(p, rows, type);
+        multiply_one(p, type);
     } else {
         multiply_many(p, rows, n_token, type);
     }
