@@ -19,13 +19,14 @@ KLLM_INLINE float f32_of_f16(uint16_t half) {
     return f32_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
-/// Converts binary32 to binary16, round to nearest even; overflow gives infinity.
+/// Converts binary32 to binary16, round to nearest even; overflow gives infinity. A NaN keeps its
+/// upper bits and becomes quiet, as VCVTPS2PH and FCVTN have it.
 KLLM_INLINE uint16_t f16_of_f32(float x) {
     uint32_t bits = bits_of_f32(x);
     uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
     bits &= 0x7fffffffu;
     if (bits > 0x7f800000u) {
-        return (uint16_t)(sign | 0x7e00u);
+        return (uint16_t)(sign | 0x7e00u | (bits >> 13 & 0x1ffu));
     }
     if (bits >= 0x477ff000u) { // 65520 and above round to infinity
         return (uint16_t)(sign | 0x7c00u);

@@ -78,9 +78,10 @@ typedef void kllm_patch_fn(float *y, const void *w, const struct outlier *x, uin
 /// first, of equals the lowest index first, and leaves 0 in their places. NaN is never taken.
 typedef void kllm_pick_fn(struct outlier *out, float *x, uint32_t n);
 
-/// Quantises x[n], n a multiple of 32, to one "q8" row (layout.h).
+/// Quantises x[n], n a multiple of 32, to f16[n] or to one "q8" row (layout.h).
 ///
-/// d = amax / 127, q = round-to-even(x * (127 / amax)); blocks with amax below 2^-120 become 0.
+/// f16: each element rounded to the nearest, ties to even; of a NaN the upper bits, quiet.
+/// q8: d = amax / 127, q = round-to-even(x * (127 / amax)); blocks with amax below 2^-120 become 0.
 typedef void kllm_quantize_fn(void *row, const float *x, uint32_t n);
 
 /// y = x * r * w, r = 1 / sqrt(dot(x, x) / n + eps). y may be x.
@@ -144,6 +145,7 @@ struct kllm_kernels {
     kllm_patch_fn *patch_f32_q4_1;
     kllm_patch_fn *patch_f32_q8_0;
     kllm_pick_fn *pick_f32;
+    kllm_quantize_fn *quantize_f16_f32;
     kllm_quantize_fn *quantize_q8_f32;
     kllm_rmsnorm_fn *rmsnorm_f32;
     kllm_rope_fn *rope_f32;
