@@ -17,7 +17,7 @@ REGIONS = (
     ("norm", "f32[n_batch][n_embd]: normalised, or a projection"),
     ("qkv", "f32[n_batch][q + k + v]"),
     ("attn", "f32[n_batch][n_head * head_dim]"),
-    ("ffn", "f32[n_batch][2 * n_ff]"),
+    ("ffn", "f32[n_batch][2 * n_ff + 16]"),
     ("act", "quantised activations"),
     ("outlier", "inputs that are not quantised"),
     ("copy", "f32[threads][widest input]"),

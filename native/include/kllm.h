@@ -475,7 +475,7 @@ enum kllm_region_idx {
     KLLM_R_NORM = 6,     // f32[max(n_batch, n_thread)][n_embd]
     KLLM_R_QKV = 7,      // f32[n_batch][(n_head + 2 n_head_kv) * head_dim]
     KLLM_R_ATTN = 8,     // f32[n_batch][n_head * head_dim]
-    KLLM_R_FFN = 9,      // f32[n_batch][2 * n_ff]
+    KLLM_R_FFN = 9,      // f32[n_batch][2 * n_ff + 16]
     KLLM_R_ACT = 10,     // quantised activations, max(n_batch, n_thread) rows of the widest input
     KLLM_R_OUTLIER = 11, // {f32, u32}[max(n_batch, n_thread)][KLLM_N_OUTLIER] of the same rows
     KLLM_R_COPY = 12,    // f32[n_thread][widest input], a row that a thread alone may change

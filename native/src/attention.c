@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The KV cache and attention over it, one KV head of one token at a time.
+// The KV cache and attention over it, one KV head at a time.
 #include "context.h"
 #include "f16.h"
 #include "layout.h"
@@ -16,16 +16,23 @@ struct kv_shape kllm_kv_shape(uint32_t dtype, uint32_t n_ctx, uint32_t head_dim)
     return (struct kv_shape){n_bytes, n_bytes};
 }
 
-// Work space of a thread: the scores of the query heads that share a KV head, then rows of
-// quantised activations.
-static uint64_t scores_bytes(const struct kllm_image *m, uint32_t n_ctx) {
-    return align_up((uint64_t)(m->n_head / m->n_head_kv) * n_ctx * 4, KLLM_ALIGN);
+// Scores of a query lie side by side; the odd line between two keeps them out of each other's
+// cache sets where the positions are a power of two.
+static uint32_t scores_stride(uint32_t n_pos) {
+    return (uint32_t)align_up(n_pos, KLLM_GROUP) + KLLM_GROUP;
 }
 
-uint64_t kllm_attention_work_bytes(const struct kllm_image *m, uint32_t n_ctx) {
-    uint64_t query_rows = m->n_head / m->n_head_kv * q8_bytes(m->head_dim);
-    uint64_t weight_row = q8_bytes((uint32_t)align_up(n_ctx, KLLM_QK));
-    return scores_bytes(m, n_ctx) + (query_rows > weight_row ? query_rows : weight_row);
+// Work space of a thread: the scores of the queries that share a KV head, then the queries
+// themselves or, later, a row of quantised weights.
+static uint64_t scores_bytes(uint32_t n_query, uint32_t n_pos) {
+    return align_up((uint64_t)n_query * scores_stride(n_pos) * 4, KLLM_ALIGN);
+}
+
+uint64_t kllm_attention_work_bytes(const struct kllm_image *m, const struct kllm_config *config) {
+    uint32_t n_query = m->n_head / m->n_head_kv * min_u32(config->n_batch, KLLM_ATTN_TOKENS);
+    uint64_t query_rows = (uint64_t)n_query * m->head_dim * 4; // as floats, more than quantised
+    uint64_t weight_row = q8_bytes((uint32_t)align_up(config->n_ctx, KLLM_QK));
+    return scores_bytes(n_query, config->n_ctx) + align_up(query_rows, KLLM_ALIGN) + weight_row;
 }
 
 // Start of the keys of one head; its values lie k_bytes behind.
@@ -33,12 +40,6 @@ static uint8_t *head_cache(const struct kllm_ctx *ctx, const struct kllm_image *
                            struct kv_shape kv, uint32_t slot, uint32_t layer, uint32_t head_kv) {
     uint64_t head = ((uint64_t)slot * m->n_layer + layer) * m->n_head_kv + head_kv;
     return (uint8_t *)region(ctx, KLLM_R_KV) + head * (kv.k_bytes + kv.v_bytes);
-}
-
-static void append_f16(uint16_t *out, const float *x, uint32_t n) {
-    for (uint32_t i = 0; i < n; i++) {
-        out[i] = f16_of_f32(x[i]);
-    }
 }
 
 static void append_q8_0(uint8_t *keys, uint8_t *values, const struct kllm_kernels *kernels,
@@ -90,8 +91,8 @@ void kllm_attention_append(struct kllm_ctx *ctx, const struct kllm_image *m,
         memcpy((float *)(void *)values + first, v, n * sizeof *v);
         break;
     case KLLM_F16:
-        append_f16((uint16_t *)(void *)keys + first, k, n);
-        append_f16((uint16_t *)(void *)values + first, v, n);
+        kernels->quantize_f16_f32((uint16_t *)(void *)keys + first, k, n);
+        kernels->quantize_f16_f32((uint16_t *)(void *)values + first, v, n);
         break;
     default:
         append_q8_0(keys, values, kernels, k, v, t->pos, n, ctx->config.n_ctx, work);
@@ -99,40 +100,67 @@ void kllm_attention_append(struct kllm_ctx *ctx, const struct kllm_image *m,
     }
 }
 
+// Makes the queries of a part rows of the kernel of scores: quantised, or floats end to end.
+static const void *query_rows(const struct kllm_ctx *ctx, const struct kllm_kernels *kernels,
+                              const float *q, uint32_t n_qkv, uint32_t n,
+                              struct attention_part part, uint8_t *rows) {
+    if (ctx->config.kv_dtype == KLLM_Q8_0) {
+        for (uint32_t i = 0; i < part.n_token * part.n_head; i++) {
+            kernels->quantize_q8_f32(rows + i * q8_bytes(n),
+                                     q + (uint64_t)(i / part.n_head) * n_qkv + i % part.n_head * n,
+                                     n);
+        }
+        return rows;
+    }
+    if (part.n_token == 1) {
+        return q;
+    }
+    uint64_t n_bytes = (uint64_t)part.n_head * n * sizeof *q;
+    for (uint32_t t = 0; t < part.n_token; t++) {
+        memcpy(rows + t * n_bytes, q + (uint64_t)t * n_qkv, n_bytes);
+    }
+    return rows;
+}
+
 void kllm_attention(struct kllm_ctx *ctx, const struct kllm_image *m,
-                    const struct kllm_kernels *kernels, uint32_t layer, uint32_t token,
-                    uint32_t head, uint32_t n_head, void *work) {
-    const struct pass_token *t = (const struct pass_token *)region(ctx, KLLM_R_BATCH) + token;
+                    const struct kllm_kernels *kernels, uint32_t layer, struct attention_part part,
+                    void *work) {
+    const struct pass_token *t = (const struct pass_token *)region(ctx, KLLM_R_BATCH) + part.token;
     uint32_t n = m->head_dim;
     uint32_t n_ctx = ctx->config.n_ctx;
-    uint32_t n_pos = t->pos + 1;
-    uint32_t head_kv = head / (m->n_head / m->n_head_kv);
+    uint32_t n_pos = t->pos + part.n_token; // of the last token
+    uint32_t n_query = part.n_token * part.n_head;
+    uint32_t stride = scores_stride(n_pos);
     uint32_t n_qkv = (m->n_head + 2 * m->n_head_kv) * n;
-    const float *q = (const float *)region(ctx, KLLM_R_QKV) + (uint64_t)token * n_qkv + head * n;
-    float *out = (float *)region(ctx, KLLM_R_ATTN) + ((uint64_t)token * m->n_head + head) * n;
+    const float *q = (const float *)region(ctx, KLLM_R_QKV) + (uint64_t)part.token * n_qkv;
+    float *out =
+        (float *)region(ctx, KLLM_R_ATTN) + ((uint64_t)part.token * m->n_head + part.head) * n;
     float *scores = work;
-    uint8_t *rows = (uint8_t *)work + scores_bytes(m, n_ctx);
+    uint8_t *rows = (uint8_t *)work + scores_bytes(n_query, n_pos);
     struct kv_shape kv = kllm_kv_shape(ctx->config.kv_dtype, n_ctx, n);
-    const uint8_t *keys = head_cache(ctx, m, kv, t->slot, layer, head_kv);
+    const uint8_t *keys =
+        head_cache(ctx, m, kv, t->slot, layer, part.head / (m->n_head / m->n_head_kv));
     const uint8_t *values = keys + kv.k_bytes;
 
     kllm_matmul_fn *score = kernels->matmul_f32;
     kllm_attn_mix_fn *mix = kernels->attn_mix_f32;
-    const void *queries = q;
     if (ctx->config.kv_dtype == KLLM_F16) {
         score = kernels->matmul_f32_f16;
         mix = kernels->attn_mix_f32_f16;
     } else if (ctx->config.kv_dtype == KLLM_Q8_0) {
         score = kernels->matmul_f32_q8_0_q8;
         mix = kernels->attn_mix_f32_q8_0;
-        for (uint32_t h = 0; h < n_head; h++) {
-            kernels->quantize_q8_f32(rows + h * q8_bytes(n), q + h * n, n);
+    }
+    // Scores past a token's own position, which others of the part have, are never looked at.
+    score(scores, keys, query_rows(ctx, kernels, q + part.head * n, n_qkv, n, part, rows), n_pos,
+          n, n_query, stride);
+    n_pos = t->pos + 1;
+    for (uint32_t i = 0; i < part.n_token; i++, n_pos++) {
+        for (uint32_t h = 0; h < part.n_head; h++) {
+            kernels->softmax_f32(scores + (uint64_t)h * stride, n_pos, m->attn_scale);
         }
-        queries = rows;
+        mix(out, scores, values, n_pos, n, part.n_head, stride, n_ctx, rows);
+        scores += (uint64_t)part.n_head * stride;
+        out += m->n_head * n;
     }
-    score(scores, keys, queries, n_pos, n, n_head, n_ctx);
-    for (uint32_t h = 0; h < n_head; h++) {
-        kernels->softmax_f32(scores + (uint64_t)h * n_ctx, n_pos, m->attn_scale);
-    }
-    mix(out, scores, values, n_pos, n, n_head, n_ctx, n_ctx, rows);
 }

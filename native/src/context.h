@@ -41,6 +41,12 @@ KLLM_INLINE uint32_t widest(const struct kllm_image *m) {
     return max_u32(max_u32(m->n_embd, m->n_ff), m->n_head * m->head_dim);
 }
 
+/// Returns the floats from one token's row of gate and up to the next: a line more than it holds,
+/// so that the rows of many tokens do not all fall into the same cache sets.
+KLLM_INLINE uint32_t ffn_stride(const struct kllm_image *m) {
+    return 2 * m->n_ff + KLLM_GROUP;
+}
+
 // Geometry of the KV cache. Keys and values of one head of one layer of one sequence are one
 // contiguous block: f32 and f16 [n_ctx][head_dim]; q8_0 keys as packed rows, values as in layout.h.
 struct kv_shape {
@@ -50,19 +56,31 @@ struct kv_shape {
 
 struct kv_shape kllm_kv_shape(uint32_t dtype, uint32_t n_ctx, uint32_t head_dim);
 
+// Tokens of a prompt whose queries are multiplied by the keys together: more would share the keys
+// better, but need more work space and compute more scores that lie past a token's own position.
+enum { KLLM_ATTN_TOKENS = 8 };
+
 /// Returns the work space of attention that each thread needs, in bytes.
-uint64_t kllm_attention_work_bytes(const struct kllm_image *image, uint32_t n_ctx);
+uint64_t kllm_attention_work_bytes(const struct kllm_image *image,
+                                   const struct kllm_config *config);
 
 /// Rotates Q and K of pass token `token` for one KV head and appends its K and V to the cache.
 void kllm_attention_append(struct kllm_ctx *ctx, const struct kllm_image *image,
                            const struct kllm_kernels *kernels, uint32_t layer, uint32_t token,
                            uint32_t head_kv, void *work);
 
-/// Computes attention of pass token `token` for n_head query heads from `head` on, which share a
-/// KV head.
+// Query heads that share a KV head, of tokens that follow each other in one sequence.
+struct attention_part {
+    uint32_t token;   // first pass token
+    uint32_t n_token; // at most KLLM_ATTN_TOKENS
+    uint32_t head;    // first query head
+    uint32_t n_head;
+};
+
+/// Computes attention of a part.
 void kllm_attention(struct kllm_ctx *ctx, const struct kllm_image *image,
-                    const struct kllm_kernels *kernels, uint32_t layer, uint32_t token,
-                    uint32_t head, uint32_t n_head, void *work);
+                    const struct kllm_kernels *kernels, uint32_t layer, struct attention_part part,
+                    void *work);
 
 /// Runs the pass in hand as thread `thread` of the team.
 void kllm_pass(struct kllm_ctx *ctx, const struct kllm_image *image, uint32_t thread);

@@ -62,30 +62,66 @@ static void multiply_residual(const struct pass *p, const struct kllm_tensor *w,
     kllm_team_barrier(p->ctx);
 }
 
-// Appending is shared out by KV head, attention by query head, which divides more evenly; heads
-// that share a KV head and fall to one thread go together.
+// Returns the end of the tokens from `token` on that are looked at together.
+static uint32_t part_end(const struct pass *p, uint32_t token) {
+    const struct pass_token *tokens = region(p->ctx, KLLM_R_BATCH);
+    uint32_t last = min_u32(p->n_token, token + KLLM_ATTN_TOKENS);
+    uint32_t end = token + 1;
+    while (end < last && tokens[end].slot == tokens[token].slot) {
+        end++;
+    }
+    return end;
+}
+
+// Parts of several tokens are dealt out in turn, since later ones look at more positions.
+static void attend_many(const struct pass *p, uint32_t layer, void *work) {
+    const struct kllm_image *m = p->m;
+    uint32_t n_group = m->n_head / m->n_head_kv;
+    uint32_t n_dealt = 0;
+    uint32_t end;
+    for (uint32_t token = 0; token < p->n_token; token = end) {
+        end = part_end(p, token);
+        for (uint32_t i = 0; i < m->n_head_kv; i++, n_dealt++) {
+            if (n_dealt % p->n_thread == p->thread) {
+                struct attention_part part = {token, end - token, i * n_group, n_group};
+                kllm_attention(p->ctx, m, &p->k, layer, part, work);
+            }
+        }
+    }
+}
+
+// One token is shared out by query head, which divides more evenly; heads that share a KV head and
+// fall to one thread go together.
+static void attend_one(const struct pass *p, uint32_t layer, void *work) {
+    uint32_t n_group = p->m->n_head / p->m->n_head_kv;
+    struct span own = share(p, p->m->n_head);
+    for (uint32_t i = own.begin; i < own.end;) {
+        uint32_t n_head = min_u32(n_group - i % n_group, own.end - i);
+        kllm_attention(p->ctx, p->m, &p->k, layer, (struct attention_part){0, 1, i, n_head}, work);
+        i += n_head;
+    }
+}
+
 static void attention(const struct pass *p, uint32_t layer) {
     const struct kllm_image *m = p->m;
-    uint64_t work_bytes = kllm_attention_work_bytes(m, p->ctx->config.n_ctx);
+    uint64_t work_bytes = kllm_attention_work_bytes(m, &p->ctx->config);
     void *work = (uint8_t *)region(p->ctx, KLLM_R_WORK) + p->thread * work_bytes;
     struct span own = share(p, p->n_token * m->n_head_kv);
     for (uint32_t i = own.begin; i < own.end; i++) {
         kllm_attention_append(p->ctx, m, &p->k, layer, i / m->n_head_kv, i % m->n_head_kv, work);
     }
     kllm_team_barrier(p->ctx);
-    uint32_t n_group = m->n_head / m->n_head_kv;
-    own = share(p, p->n_token * m->n_head);
-    for (uint32_t i = own.begin; i < own.end;) {
-        uint32_t n_head = min_u32(n_group - i % n_group, own.end - i);
-        kllm_attention(p->ctx, m, &p->k, layer, i / m->n_head, i % m->n_head, n_head, work);
-        i += n_head;
+    if (p->n_token == 1) {
+        attend_one(p, layer, work);
+    } else {
+        attend_many(p, layer, work);
     }
     kllm_team_barrier(p->ctx);
 }
 
 static void feed_forward(const struct pass *p, const struct kllm_tensor *layer, struct inputs in) {
     uint32_t n = p->m->n_ff;
-    uint32_t stride = 2 * n;
+    uint32_t stride = ffn_stride(p->m);
     struct span rows = row_share(p, n);
     float *gate = region(p->ctx, KLLM_R_FFN);
     float *up = gate + n;
@@ -132,7 +168,7 @@ static void run_layer(const struct pass *p, uint32_t index) {
     in = kllm_norm_inputs(p, x, p->n_token, &layer[KLLM_T_FFN_NORM], &layer[KLLM_T_FFN_NORM_BIAS],
                           use);
     feed_forward(p, layer, in);
-    in = kllm_inputs(p, region(p->ctx, KLLM_R_FFN), 2 * n_ff, n_ff, p->n_token,
+    in = kllm_inputs(p, region(p->ctx, KLLM_R_FFN), ffn_stride(p->m), n_ff, p->n_token,
                      use_of(&layer[KLLM_T_DOWN]));
     multiply_residual(p, &layer[KLLM_T_DOWN], &layer[KLLM_T_DOWN_BIAS], in);
 }

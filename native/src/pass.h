@@ -42,8 +42,14 @@ KLLM_INLINE const float *f32_of(const struct pass *p, const struct kllm_tensor *
     return tensor->dtype == KLLM_NONE ? NULL : tensor_data(p->m, tensor);
 }
 
+// y += x. Eight at a time by hand: at -O2 compilers leave such a loop as it is.
 KLLM_INLINE void add(float *y, const float *x, uint64_t n) {
-    for (uint64_t i = 0; i < n; i++) {
+    typedef float vector __attribute__((vector_size(32), aligned(4), may_alias));
+    uint64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        *(vector *)(void *)(y + i) += *(const vector *)(const void *)(x + i);
+    }
+    for (; i < n; i++) {
         y[i] += x[i];
     }
 }

@@ -25,11 +25,11 @@ static void region_bytes(uint64_t n_bytes[KLLM_R_COUNT], const struct kllm_image
     n_bytes[KLLM_R_NORM] = n_private * m->n_embd * 4;
     n_bytes[KLLM_R_QKV] = n_batch * (n_q + 2 * n_kv) * 4;
     n_bytes[KLLM_R_ATTN] = n_batch * n_q * 4;
-    n_bytes[KLLM_R_FFN] = n_batch * 2 * m->n_ff * 4;
+    n_bytes[KLLM_R_FFN] = n_batch * ffn_stride(m) * 4;
     n_bytes[KLLM_R_ACT] = n_private * q8_bytes(widest(m));
     n_bytes[KLLM_R_OUTLIER] = n_private * KLLM_N_OUTLIER * sizeof(struct outlier);
     n_bytes[KLLM_R_COPY] = (uint64_t)config->n_thread * widest(m) * 4;
-    n_bytes[KLLM_R_WORK] = config->n_thread * kllm_attention_work_bytes(m, config->n_ctx);
+    n_bytes[KLLM_R_WORK] = config->n_thread * kllm_attention_work_bytes(m, config);
     n_bytes[KLLM_R_LOGITS] = (uint64_t)config->n_logits * m->n_vocab * 4;
     n_bytes[KLLM_R_SAMPLE] = (uint64_t)m->n_vocab * 8;
 }
