@@ -2,6 +2,7 @@
 """The aarch64 build in an emulated userland: kernels, engine and tokenizer, to the bit of here."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -172,18 +173,53 @@ def test_families_pass_in_the_emulated_interpreter(outcomes, job):
     assert "passed" in outcome.line
 
 
-def test_wheel_is_tagged_with_the_glibc_its_symbols_need():
+@pytest.fixture(scope="module")
+def wheel():
     import cross
 
-    target = build.core.targets()["aarch64-linux"]
-    extension = cross.build_cross_extension(target)
-    major, minor = cross.glibc_of(extension)
+    return cross.build_wheel(build.core.targets()["aarch64-linux"])
+
+
+def test_wheel_is_tagged_with_the_glibc_its_symbols_need(wheel, tmp_path):
+    import cross
+
+    with zipfile.ZipFile(wheel) as archive:
+        extension = archive.extract("kernel_llm/_kllm.abi3.so", tmp_path)
+    assert Path(extension).read_bytes()[18:20] == b"\xb7\0"  # EM_AARCH64
     listing = run(["aarch64-linux-gnu-objdump", "-T", extension]).stdout
     needed = {tuple(map(int, word.strip("()").removeprefix("GLIBC_").split(".")))
               for word in listing.split() if word.strip("()").startswith("GLIBC_")}  # fmt: skip
+    major, minor = cross.glibc_of(extension)
     assert max(needed) == (major, minor)
-    wheel = cross.build_wheel(target)
     assert wheel.name.endswith(f"-cp310-abi3-manylinux_{major}_{minor}_aarch64.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        library = archive.read("kernel_llm/_kllm.abi3.so")
-    assert library[18:20] == b"\xb7\0"  # EM_AARCH64
+
+
+ANSWER = """
+import kernel_llm
+from kernel_llm.builtin import builtin_path
+with kernel_llm.open(builtin_path(), n_ctx=128) as model:
+    print(model.engine, "".join(model.generate("ROMEO.", n_token=32, temperature=0.8, seed=3)))
+"""
+
+
+def install(wheel, folder, platform):
+    return run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check",
+                "--no-deps", "--no-index", "--only-binary=:all:", "--platform", platform,
+                "--python-version", "3.13", "--target", folder, wheel])  # fmt: skip
+
+
+def test_wheel_installs_and_answers_as_this_machine_does(wheel, site, tmp_path):
+    (tag,) = re.findall(r"manylinux_\d+_\d+_aarch64", wheel.name)
+    done = install(wheel, tmp_path / "installed", tag)
+    assert done.returncode == 0, done.stderr
+    program = user.interpreter("cortex-a76", tmp_path / "installed")
+    there = run([program, "-c", ANSWER])
+    here = run([sys.executable, "-c", ANSWER], cwd=ROOT)
+    assert here.stdout.startswith("native ")
+    assert (there.returncode, there.stdout) == (0, here.stdout), there.stderr
+
+
+def test_wheel_is_refused_where_glibc_is_older(wheel, tmp_path):
+    done = install(wheel, tmp_path / "installed", "manylinux_2_17_aarch64")
+    assert done.returncode == 1
+    assert "is not a supported wheel on this platform" in done.stderr
