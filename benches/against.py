@@ -6,7 +6,6 @@ Whatever slows the machine falls on both, so the ratio stays honest where a stor
 not: on a noisy, busy or unknown machine.
 """
 
-import json
 import shutil
 import subprocess
 import sys
@@ -14,17 +13,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from benches import machine
+from benches.remote import BuildError, Process, RemoteProbe
 from benches.result import Run
-from benches.run import Probe, timer_step
 from benches.run import measure as measure_units
+from benches.run import timer_step
 from benches.session import batches
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = Path(__file__).resolve().parent / "worker.py"
-
-
-class BuildError(Exception):
-    """A revision that cannot be built or started; the message is one line."""
 
 
 def build(ref):
@@ -58,14 +54,11 @@ def _git(*arguments, must=False):
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-class Worker:
-    """A build under test; a process that answers requests."""
+class Worker(Process):
+    """A revision under test; a process that answers requests."""
 
     def __init__(self, root, selection, options, slow=0.0):
-        self._process = subprocess.Popen(
-            [sys.executable, str(WORKER), str(root)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, cwd=root,
-        )  # fmt: skip
+        super().__init__([sys.executable, str(WORKER), str(root)], cwd=root)
         setting = {"selection": asdict(selection), "slow": slow, "slow_only": options.slow_only}
         # every row: which of them are measured is decided here
         setting["selection"].update(
@@ -74,50 +67,6 @@ class Worker:
         ready = self.ask(setting)
         if Path(ready["core"]) != Path(root).resolve():
             raise BuildError(f"the engine of {root} was not the one that started")
-
-    def ask(self, request):
-        """Sends a request and returns the answer; raises BuildError if the process is gone."""
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise BuildError(f"the process of a build ended with status {self._process.wait()}")
-        return json.loads(line)
-
-    def close(self):
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-
-
-class RemoteProbe(Probe):
-    """A Probe whose bench runs in a Worker."""
-
-    def __init__(self, bench, worker):
-        self.bench = bench
-        self.loops = 0
-        self.n_warmup = 0
-        self.samples = []
-        self.spent_ns = 0
-        self._worker = worker
-        answer = worker.ask({"open": bench.key, "level": bench.level})
-        self.error = answer.get("error", "")
-        self._index = answer.get("probe")
-        self.model = answer.get("model")
-
-    def time_once(self):
-        return self.burst(1)[0]
-
-    def burst(self, n, discard=0):
-        request = {"burst": self._index, "loops": self.loops, "n": n, "discard": discard}
-        return self._worker.ask(request)["ns"]
 
 
 class Pairs:
@@ -179,9 +128,11 @@ class Pairs:
         return tuple(Run(out, fingerprint, told, before["time"]) for out in rows)
 
     def _open(self, bench):
-        unit = [RemoteProbe(bench, worker) for worker in self._workers]
-        if unit[0].model != unit[1].model and not any(p.error for p in unit):
-            self.missing[bench.id] = f"models {unit[0].model} and {unit[1].model}"
+        place = {"key": bench.key, "level": bench.level}
+        unit = [RemoteProbe(bench, worker, place) for worker in self._workers]
+        models = [p.answer.get("model") for p in unit]
+        if models[0] != models[1] and not any(p.error for p in unit):
+            self.missing[bench.id] = f"models {models[0]} and {models[1]}"
             return None
         errors = [
             (name, p.error) for name, p in zip(("base", "tree"), unit, strict=True) if p.error

@@ -22,19 +22,26 @@ _TILE = 1 << 20  # weights drawn; they repeat, which no kernel can see
 
 @dataclass(frozen=True)
 class Shape:
-    """A llama model: layers, width, hidden width; heads of 64, tied output, 8192 tokens."""
+    """A llama model of heads of 64 with tied output. n_head_kv: of keys and values, 0 for all."""
 
     n_layer: int
     n_embd: int
     n_ff: int
+    n_head_kv: int = 0
+    n_vocab: int = N_VOCAB
 
     @property
     def n_weight(self):
-        return self.n_layer * self.layer_weights + N_VOCAB * self.n_embd
+        return self.n_layer * self.layer_weights + self.n_vocab * self.n_embd
 
     @property
     def layer_weights(self):
-        return 4 * self.n_embd**2 + 3 * self.n_embd * self.n_ff
+        d = self.n_embd
+        return 2 * d * d + 2 * d * self.kv_width + 3 * d * self.n_ff
+
+    @property
+    def kv_width(self):
+        return self.n_head_kv * HEAD_DIM or self.n_embd
 
 
 # Parameters: nano 17M (6 layers x 384), then 15M, 60M, 242M, 1.0B.
@@ -86,12 +93,12 @@ def write_gguf(path, shape, dtype):
     from kernel_llm.gguf_write import Writer
 
     number = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}[dtype]
-    d, ff = shape.n_embd, shape.n_ff
-    table = [("token_embd.weight", number, (N_VOCAB, d)), ("output_norm.weight", 0, (d,))]
+    d, ff, kv = shape.n_embd, shape.n_ff, shape.kv_width
+    table = [("token_embd.weight", number, (shape.n_vocab, d)), ("output_norm.weight", 0, (d,))]
     for i in range(shape.n_layer):
         table += [(f"blk.{i}.{name}.weight", kind, dims) for name, kind, dims in (
-            ("attn_norm", 0, (d,)), ("attn_q", number, (d, d)), ("attn_k", number, (d, d)),
-            ("attn_v", number, (d, d)), ("attn_output", number, (d, d)), ("ffn_norm", 0, (d,)),
+            ("attn_norm", 0, (d,)), ("attn_q", number, (d, d)), ("attn_k", number, (kv, d)),
+            ("attn_v", number, (kv, d)), ("attn_output", number, (d, d)), ("ffn_norm", 0, (d,)),
             ("ffn_gate", number, (ff, d)), ("ffn_up", number, (ff, d)),
             ("ffn_down", number, (d, ff)))]  # fmt: skip
     tile = _tile(dtype)
@@ -130,19 +137,19 @@ def _metadata(shape):
         ("llama.embedding_length", "u32", shape.n_embd),
         ("llama.feed_forward_length", "u32", shape.n_ff),
         ("llama.attention.head_count", "u32", shape.n_embd // HEAD_DIM),
-        ("llama.attention.head_count_kv", "u32", shape.n_embd // HEAD_DIM),
+        ("llama.attention.head_count_kv", "u32", shape.kv_width // HEAD_DIM),
         ("llama.attention.layer_norm_rms_epsilon", "f32", 1e-5),
         ("llama.context_length", "u32", N_CTX),
     ]
-    return arch + _vocab()
+    return arch + _vocab(shape.n_vocab)
 
 
-def _vocab():
-    """Returns a byte-level vocabulary of N_VOCAB tokens: bytes, pairs of characters, fillers."""
+def _vocab(n_vocab):
+    """Returns a byte-level vocabulary of n_vocab tokens: bytes, pairs of characters, fillers."""
     chars = list(byte_chars())
-    merges = [(a, b) for a in chars[:89] for b in chars[:89]][: N_VOCAB - 257]
+    merges = [(a, b) for a in chars[:89] for b in chars[:89]][: n_vocab - 257]
     tokens = chars + [a + b for a, b in merges]
-    fillers = [f"[{i}]" for i in range(N_VOCAB - len(tokens))]
+    fillers = [f"[{i}]" for i in range(n_vocab - len(tokens))]
     end = len(tokens)
     return [
         ("tokenizer.ggml.model", "str", "gpt2"),

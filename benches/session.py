@@ -45,7 +45,7 @@ def take(benches, selection, options, skipped=(), progress=lambda done, total, k
     allocations and, where the system lets us, hardware events.
     """
     step = timer_step()
-    before, cpu_before = machine.conditions(), _cpu_seconds()
+    before, cpu_before = machine.conditions(), cpu_seconds()
     weights = sum(b.weight for b in benches)
     rows, is_whole, start_share = [], True, 0.0
     hardware = counters.Counters()
@@ -77,7 +77,7 @@ def take(benches, selection, options, skipped=(), progress=lambda done, total, k
         if why:
             reasons["allocations"] = why
     reasons["energy"] = counters.energy_source()[1]
-    told = _conditions(before, after, _cpu_seconds() - cpu_before, options)
+    told = _conditions(before, after, cpu_seconds() - cpu_before, options)
     threads = max((b.threads for b in benches), default=1)
     run = Run(rows, machine.fingerprint("wall", threads, step), told, before["time"])
     reasons = {k: v for k, v in reasons.items() if v}
@@ -126,7 +126,8 @@ def _conditions(before, after, own_seconds, options):
     }
 
 
-def _cpu_seconds():
+def cpu_seconds():
+    """Returns the CPU time of this process and of its children that have ended."""
     own, children = (
         resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )

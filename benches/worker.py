@@ -29,7 +29,7 @@ def _load_benches(root):
 
 def serve(root, requests, answer):
     """
-    Answers requests until they end: {"open": key, "level"} gives {"probe": index, "id"} or
+    Answers requests until they end: {"open": {"key", "level"}} gives {"probe": index, "id"} or
     {"error": text}; {"burst": index, "loops", "n", "discard"} gives {"ns": [...]};
     {"close": true} frees all.
     """
@@ -47,7 +47,7 @@ def serve(root, requests, answer):
     for line in requests:
         request = json.loads(line)
         if "open" in request:
-            place = request["open"], request["level"]
+            place = request["open"]["key"], request["open"]["level"]
             if place not in known:
                 why = next((s.reason for s in skipped if s.key == place[0]), "not in this build")
                 answer({"error": why})
