@@ -17,6 +17,7 @@ PASS, REGRESSION, USAGE, INCONCLUSIVE, NOT_COMPARABLE = range(5)  # exit statuse
 THRESHOLD = 1.10
 SOFT = 1.01  # exact instruction counts: worth a word, no failure
 N_LEAST = 10  # samples a side below which nothing is said
+TOO_FEW = f"fewer than {N_LEAST} samples"
 CONTROL = "control/sha256"
 CONTROL_DRIFT = 1.05  # the machine itself may differ by this much
 LEVEL = 0.95
@@ -65,7 +66,7 @@ def judge(base, current, threshold=THRESHOLD):
     _, p = stats.mann_whitney(xs, ys)
     verdict, why = SAME, ""
     if min(len(xs), len(ys)) < N_LEAST:
-        verdict, why = UNSURE, f"fewer than {N_LEAST} samples"
+        verdict, why = UNSURE, TOO_FEW
     elif ratio_min > threshold and ratio_median > threshold and interval.lo > 1:
         verdict = SLOWER
     elif ratio_min < 1 / threshold and ratio_median < 1 / threshold and interval.hi < 1:
@@ -138,11 +139,11 @@ def gate(runs, current, measure_again, threshold=THRESHOLD, judged=None):
         return Gate(INCONCLUSIVE, "inconclusive: the CPU was throttled; let it cool down")
     base, fields = baseline_of(runs, current)
     if base is None:
-        what = f"{', '.join(fields)} differ" if fields else "the file holds no run"
+        what = f"no run that agrees in {', '.join(fields)}" if fields else "no run"
         return Gate(
             NOT_COMPARABLE,
-            f"not comparable: no baseline of this machine ({what}); "
-            "record one with --record, or use --against REF",
+            f"not comparable: the baseline holds {what}; "
+            "record one of this machine with --record, or use --against REF",
         )
     verdicts = compare(base, current, threshold)
     doubtful = [v.id for v in verdicts if v.verdict in (SLOWER, UNSURE) and _counts(v.id, judged)]
@@ -196,11 +197,12 @@ def _outcome(base, current, verdicts, judged, threshold):
         return Gate(REGRESSION, f"regression: {len(slower)} of {len(verdicts)} rows are more "
                     f"than {percent} % slower: {names}", verdicts)  # fmt: skip
     if unsure:
+        advice = "take more (--samples, --seconds)" if unsure[0].why == TOO_FEW else (
+            "close other programs and repeat, or use --against REF")  # fmt: skip
         return Gate(
             INCONCLUSIVE,
             f"inconclusive: {len(unsure)} of {len(verdicts)} rows cannot be told "
-            f"({unsure[0].id}: {unsure[0].why}); close other programs and repeat, "
-            "or use --against REF",
+            f"({unsure[0].id}: {unsure[0].why}); {advice}",
             verdicts,
         )
     if not any(v.verdict in (SAME, FASTER) for v in verdicts):

@@ -16,10 +16,10 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-from benches import against, export, gate, page, plot, session, table
+from benches import against, export, gate, machine, page, plot, session, table
 from benches.declare import Selection, collect
 from benches.progress import progress
-from benches.result import ResultError, load, record, save
+from benches.result import ResultError, Run, load, record, save
 from benches.run import QUICK, Options
 from kernel_llm.files import cache_dir
 
@@ -94,7 +94,11 @@ def run(args):
     selection = Selection(simd=args.simd or bool(args.against), full=args.full, model=args.model,
                           only=tuple(args.only), files=tuple(args.file))  # fmt: skip
     writers = [export.target(text) for text in args.export]
-    runs = load(args.baseline) if args.gate and args.baseline else []
+    runs = load(args.baseline) if is_baseline_read(args) else []
+    if args.gate and not args.record and not args.against:
+        wall = Run((), machine.fingerprint())
+        if gate.baseline_of(runs, wall)[0] is None:  # said before anything is measured
+            return tell(gate.gate(runs, wall, None))
     if args.explain:
         selection = replace(selection, only=(args.explain,), full=True)
     if args.list or args.explain:
@@ -126,6 +130,11 @@ def run(args):
         print_table(report)
         print_line(f"results: {out}")
     return finish(args, report, runs, benches, selection, options)
+
+
+def is_baseline_read(args):
+    """Tells whether the baseline must be there, and sound, before anything is measured."""
+    return args.baseline and (args.gate or (args.record and args.baseline.exists()))
 
 
 def finish(args, report, runs, benches, selection, options):
@@ -180,7 +189,8 @@ def tell(outcome, print_all=False):
         v for v in outcome.verdicts if print_all or v.verdict not in (gate.SAME, gate.GONE)
     ):
         print_line(text)
-    print_line(outcome.line)
+    print_line(textwrap.fill(outcome.line, table.WIDTH, subsequent_indent="  ",
+                             break_on_hyphens=False, break_long_words=False))  # fmt: skip
     return outcome.status
 
 

@@ -139,6 +139,19 @@ def test_record_then_gate_and_an_old_file_stays_when_refused(capsys, tmp_path):
     assert status == 2 and "newer" in err and base.read_bytes() == before
 
 
+def test_what_cannot_be_gated_is_said_before_anything_is_measured(
+    capsys, tmp_path, measured, monkeypatch
+):
+    monkeypatch.setattr(suite.session, "take", None)
+    (run,) = load(measured)
+    save(tmp_path / "other.json", [Run(run.rows, {**run.fingerprint, "cores": 999})])
+    status, out, _ = call(capsys, "--gate", "--baseline", tmp_path / "other.json")
+    assert status == 4 and "cores" in out and max(map(len, out.splitlines())) <= 100
+    (tmp_path / "cut.json").write_text(measured.read_text()[:500])
+    status, _, err = call(capsys, "--record", "--baseline", tmp_path / "cut.json")
+    assert status == 2 and "cut.json" in err
+
+
 def test_pairs_of_one_build_agree_and_see_a_slow_down():
     selection = Selection(only=("arena", "tokenize"))
     benches, _ = collect(selection)
