@@ -130,6 +130,21 @@ SAMPLINGS = (
 )
 
 
+@pytest.mark.parametrize("sampling", ({}, {"temperature": 1.0}, {"repeat_penalty": 1.5}), ids=str)
+def test_core_samples_finite_logits_only_however_large(tiny_models, sampling):
+    with Model(open_image(tiny_models("gpt2", "q4_0")), n_ctx=16, threads=1) as model:
+        model.eval([1], [0])
+        levels = [3e38] * model.n_vocab  # their sum overflows
+        levels[5] = 3.3e38
+        model.logits()[:] = struct.pack("<%df" % model.n_vocab, *levels)
+        assert model.sample(Sampler(**sampling)) == 5
+        for bad in ("nan", "inf", "-inf"):
+            for place in (0, 7, model.n_vocab - 1):
+                some = [*levels[:place], float(bad), *levels[place + 1 :]]
+                model.logits()[:] = struct.pack("<%df" % model.n_vocab, *some)
+                assert model.sample(Sampler(**sampling)) == _abi.KLLM_ERR_FORMAT
+
+
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
 def test_sampler_and_score_are_those_of_the_core(tiny_models, sampling):
     rng = random.Random(SEED)

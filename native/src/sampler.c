@@ -115,6 +115,19 @@ static int in_range(const struct kllm_sampler *s) {
            s->repeat_penalty >= 0.01f && s->repeat_penalty <= 100.0f;
 }
 
+// Says whether all of x[n] are finite: they are if their sum is, which only overflows otherwise.
+static int are_finite(const struct kllm_kernels *kernels, const float *x, uint32_t n) {
+    if (is_finite_f32(kernels->sum_f32(x, n))) {
+        return 1;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (!is_finite_f32(x[i])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 int32_t kllm_sample(void *arena, const void *image, uint32_t row, uint32_t slot,
                     struct kllm_sampler *s) {
     struct kllm_ctx *ctx = arena;
@@ -123,11 +136,16 @@ int32_t kllm_sample(void *arena, const void *image, uint32_t row, uint32_t slot,
         return KLLM_ERR_RANGE;
     }
     const float *logits = (const float *)region(ctx, KLLM_R_LOGITS) + (uint64_t)row * n;
+    struct kllm_kernels kernels;
+    kllm_dispatch(&kernels, ctx->cpu);
+    if (!are_finite(&kernels, logits, n)) {
+        return KLLM_ERR_FORMAT;
+    }
+    if (s->temperature == 0.0f && s->repeat_penalty == 1.0f) {
+        return (int32_t)kernels.argmax_f32(logits, n);
+    }
     struct candidate *candidates = region(ctx, KLLM_R_SAMPLE);
     for (uint32_t i = 0; i < n; i++) {
-        if (!is_finite_f32(logits[i])) {
-            return KLLM_ERR_FORMAT;
-        }
         candidates[i] = (struct candidate){logits[i], i};
     }
     if (s->repeat_penalty != 1.0f) {
