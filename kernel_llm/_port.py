@@ -24,13 +24,3 @@ def cpu_count():
     except OSError:
         pass
     return 1
-
-
-def utf8_text(data):
-    """Returns bytes as text, U+FFFD for each longest start of a character that is no UTF-8."""
-    if not IS_MICROPYTHON:
-        return data.decode("utf-8", "replace")
-    from tokenizer.stream import StreamDecoder
-
-    decoder = StreamDecoder()
-    return decoder.push(data) + decoder.finish()

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 
-from kernel_llm import _abi, gguf, opening
+from kernel_llm import _abi, opening
 from kernel_llm import _native as native
 from kernel_llm import chat as turns
 from kernel_llm import image as images
@@ -12,6 +12,8 @@ from kernel_llm.errors import KllmError
 from kernel_llm.model import Model, Sampler
 from kernel_llm.progress import show_progress
 from kernel_llm.pull import resolve
+from kernel_llm.summary import summary
+from kernel_llm.terminal import printable
 
 
 def _model_path(args):
@@ -63,25 +65,14 @@ def pull(args):
 def inspect(args):
     """Prints metadata and tensors of a GGUF file or an image."""
     path = _model_path(args)
-    if images.is_image(path):
-        image = images.Image(path)
-        if args.verify:
-            image.check_body()
-        fields = {name: getattr(image, name) for name in _abi.KLLM_IMAGE[1]
-                  if "reserved" not in name}  # fmt: skip
-        fields["model_hash"] = fields["model_hash"].hex()
-        fields["name"] = fields["name"].rstrip(b"\0").decode()
-        tensors = list(image.tensors())
-        image.close()
-    else:
-        fields, tensors = gguf.summary(path)
+    fields, tensors = summary(path, args.verify)
     if args.json:
         names = ("name", "type", "rows", "cols", "offset", "bytes")
         tensors = [dict(zip(names, row, strict=True)) for row in tensors]
         _print_json({"path": str(path), "fields": fields, "tensors": tensors})
         return
     for name, value in fields.items():
-        print(f"{name:40} {value}")
+        print(f"{name:40} {printable(str(value))}")
     print(f"\n{'tensor':32} {'type':6} {'rows':>8} {'cols':>8} {'offset':>12} {'bytes':>12}")
     for name, dtype, rows, cols, off, n_bytes in tensors:
         print(f"{name:32} {dtype:6} {rows:8} {cols:8} {off:12} {n_bytes:12}")

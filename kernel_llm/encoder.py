@@ -5,8 +5,9 @@ from array import array
 
 from kernel_llm import _abi
 from kernel_llm import _native as native
-from kernel_llm._port import utf8_text
+from kernel_llm._port import IS_MICROPYTHON
 from kernel_llm.errors import CLOSED, KllmError
+from tokenizer.stream import StreamDecoder
 
 _FIELDS = _abi.KLLM_VOCAB[1]
 
@@ -17,6 +18,14 @@ def _bytes_of(text):
         return text.encode("utf-8", "surrogateescape")
     except UnicodeError:  # a lone surrogate that no byte stands behind
         return text.encode("utf-8", "surrogatepass")
+
+
+def _text_of(data):
+    """Returns bytes as text, U+FFFD for each longest start of a character that is no UTF-8."""
+    if not IS_MICROPYTHON:
+        return data.decode("utf-8", "replace")
+    decoder = StreamDecoder()
+    return decoder.push(data) + decoder.finish()
 
 
 class Encoder:
@@ -89,4 +98,4 @@ class Encoder:
 
     def decode(self, ids, special=False, start=True):
         """Returns the text of token ids; bytes that are no UTF-8 become U+FFFD."""
-        return utf8_text(self.decode_bytes(ids, special, start))
+        return _text_of(self.decode_bytes(ids, special, start))

@@ -6,6 +6,7 @@ from array import array
 from kernel_llm import gguf_types as gt
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE, KLLM_ERR_UNSUPPORTED
 from kernel_llm._port import const
+from kernel_llm.gguf_cursor import Cursor, text_of
 from kernel_llm.gguf_fields import Fields, fail
 
 _MIN_KV_BYTES = const(13)
@@ -30,59 +31,6 @@ class Tensor:
 
     def __repr__(self):
         return "Tensor(%r, %s, %s)" % (self.name, gt.DTYPES[self.dtype][0], list(self.dims))
-
-
-def _text(data):
-    """Returns bytes as str, or as they are where they are not UTF-8: see Fields.string."""
-    try:
-        return data.decode()
-    except UnicodeError:
-        return data
-
-
-class _Cursor:
-    """Takes bytes from a file, never past end."""
-
-    def __init__(self, file, end):
-        self.file = file
-        self.pos = 0
-        self.end = end
-
-    def take(self, n_bytes, field):
-        """Returns the next n_bytes bytes; field names them in an error."""
-        if n_bytes > self.end - self.pos:
-            text = "needs %d bytes, %d are left" % (n_bytes, self.end - self.pos)
-            fail(KLLM_ERR_FORMAT, field, self.pos, text)
-        data = self.file.read(n_bytes)
-        if len(data) != n_bytes:
-            fail(KLLM_ERR_FORMAT, field, self.pos, "the file became shorter while it was read")
-        self.pos += n_bytes
-        return data
-
-    def number(self, fmt, field):
-        return struct.unpack(fmt, self.take(struct.calcsize(fmt), field))[0]
-
-    def name(self, limit_bytes, field):
-        """Returns a key or tensor name: 1 .. limit_bytes bytes of UTF-8 without NUL."""
-        off = self.pos
-        n_bytes = self.number("<Q", field + " length")
-        if n_bytes == 0 or n_bytes > limit_bytes:
-            text = "%d is not in 1..%d" % (n_bytes, limit_bytes)
-            fail(KLLM_ERR_FORMAT, field + " length", off, text)
-        text = _text(self.take(n_bytes, field))
-        if isinstance(text, bytes) or "\0" in text:
-            fail(KLLM_ERR_FORMAT, field, off + 8, "a NUL byte or invalid UTF-8")
-        return text
-
-    def string(self, field):
-        off = self.pos
-        n_bytes = self.number("<Q", field)
-        if n_bytes > self.end - self.pos:
-            text = "a string of %d bytes, %d are left" % (n_bytes, self.end - self.pos)
-            fail(KLLM_ERR_FORMAT, field, off, text)
-        if n_bytes > gt.MAX_STRING_BYTES:
-            fail(KLLM_ERR_RANGE, field, off, "a string of %d bytes" % n_bytes)
-        return self.take(n_bytes, field)
 
 
 class GGUF:
@@ -117,7 +65,7 @@ class GGUF:
         file.seek(0)
         if self.n_bytes > gt.MAX_FILE_BYTES:
             fail(KLLM_ERR_UNSUPPORTED, "file", 0, "%d bytes cannot be addressed" % self.n_bytes)
-        cursor = _Cursor(file, min(self.n_bytes, gt.MAX_HEADER_BYTES))
+        cursor = Cursor(file, min(self.n_bytes, gt.MAX_HEADER_BYTES))
         n_tensor, n_kv = self._read_counts(cursor)
         for idx in range(n_kv):
             self._read_pair(cursor, idx)
@@ -169,7 +117,7 @@ class GGUF:
         if kind == gt.ARRAY:
             value = self._read_array(cursor, key, field)
         elif kind == gt.STR:
-            value = _text(cursor.string(field))
+            value = text_of(cursor.string(field))
         else:
             value = cursor.number(gt.VALUES[kind][1], field)
             if gt.VALUE_NAMES[kind] == "bool":
@@ -317,32 +265,3 @@ class GGUF:
         if len(data) != tensor.n_bytes:
             fail(KLLM_ERR_FORMAT, "tensor %r" % tensor.name, tensor.off, "the file became shorter")
         return data
-
-
-def summary(path):
-    """
-    Returns what people want to know of a GGUF file: (fields, tensors).
-
-    fields: key -> int, float, bool or text; long arrays are only counted.
-    tensors: list of (name, type, rows, cols, offset, bytes).
-    """
-    gguf = GGUF(path)
-    fields = {"GGUF version": gguf.version, "file bytes": gguf.n_bytes}
-    if gguf.trailing_bytes:
-        fields["trailing bytes"] = gguf.trailing_bytes
-    for key, value in gguf.metadata.items():
-        if isinstance(value, bytes):
-            value = repr(value)
-        elif isinstance(value, (list, array)):
-            if len(value) > 8:
-                value = "%s, %d elements" % (gguf.types[key], len(value))
-            else:
-                value = repr([_text(x) if isinstance(x, bytes) else x for x in value])
-        fields[key] = value
-    tensors = []
-    for t in gguf.tensors:
-        rows = 1
-        for dim in t.dims[:-1]:
-            rows *= dim
-        tensors.append((t.name, gt.DTYPES[t.dtype][0], rows, t.dims[-1], t.off, t.n_bytes))
-    return fields, tensors
