@@ -32,8 +32,16 @@ def open(path, **options):
 
     path: a packed image (.kllm), a GGUF file (packed into the cache when first opened), or the
     name of a pulled model; MicroPython opens packed images only.
-    options: n_ctx, threads, kv, n_batch, n_seq … of model.Model.
-    Raises KllmError saying what is wrong with the file and where, or OSError.
+    options, all by name:
+        n_ctx: positions of each sequence; the model's own, at most 2048, by default.
+        threads: how many compute, 1 .. 64; all cores by default.
+        kv: how keys and values are kept, "f16" (default), "f32" or "q8_0".
+        n_batch: tokens of a prompt in one pass, 1 .. 4096; 64 by default.
+        n_seq: sequences held at once, 1 .. 256; 1 by default.
+        n_logits: rows of logits kept, where every token's are wanted.
+        cpu: mask of the instruction sets that may be used; all by default.
+    Returns a model.Model: generate, encode, decode, prefill, eval, step, sample, score, reset.
+    Raises KllmError saying what is wrong with the file or an option and where, or OSError.
     """
     if IS_MICROPYTHON:
         from kernel_llm.image import open_packed

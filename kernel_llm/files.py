@@ -10,28 +10,37 @@ from pathlib import Path
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def cache_dir():
+@contextlib.contextmanager
+def _saying_what_to_do():
+    """Adds to an OSError what helps where the cache cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        error.strerror = f"{error.strerror}; XDG_CACHE_HOME names another place for the cache"
+        raise
+
+
+def cache_dir(name=""):
     """
-    Returns the Path of our directory for what can be made again, created if missing.
+    Returns the Path of a folder for what can be made again, created if missing.
 
     Raises OSError that says what to do if it cannot be created.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the XDG rule: relative paths are ignored
         base = os.path.join(os.path.expanduser("~"), ".cache")
-    path = Path(base) / "kernel-llm"
-    try:
+    path = Path(base) / "kernel-llm" / name
+    with _saying_what_to_do():
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        error.strerror = f"{error.strerror}; XDG_CACHE_HOME names another place for the cache"
-        raise
     return path
 
 
 @contextlib.contextmanager
 def locked(folder):
-    """Holds a folder's lock; it goes with the process, so nothing is ever left locked."""
-    with open(folder / ".lock", "wb") as lock:
+    """Holds the lock of a cache folder; it goes with the process, so nothing stays locked."""
+    with _saying_what_to_do():
+        lock = open(folder / ".lock", "wb")  # noqa: SIM115 (the next line closes it)
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -129,9 +129,11 @@ class Model:
         logits: KLLM_LOGITS_NONE, _LAST (after the last token of each sequence, row = sequence)
         or _ALL (after every token, row = its index here).
         Raises KllmError: RANGE for an id or sequence that does not exist, SPACE for a full
-        context. Nothing has changed then.
+        context; ValueError if there are not as many seqs as tokens. Nothing has changed then.
         """
         tokens, seqs = array("I", tokens), array("I", seqs)
+        if len(tokens) != len(seqs):
+            raise ValueError("%d tokens for %d sequences" % (len(tokens), len(seqs)))
         status = native.kllm_eval(self._arena, self._image, native.pointer(tokens),
                                   native.pointer(seqs), len(tokens), logits)  # fmt: skip
         if status == _abi.KLLM_ERR_SPACE:

@@ -22,7 +22,7 @@ def packed_path(path):
     file = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:12]
     state = f"{stat.st_size}|{stat.st_mtime_ns}|{_abi.ABI_VERSION}"
     state = hashlib.sha256(state.encode()).hexdigest()[:12]
-    return Path(cache_dir(), "images", f"{Path(path).stem}-{file}-{state}.kllm")
+    return cache_dir("images") / f"{Path(path).stem}-{file}-{state}.kllm"
 
 
 def open_image(path, progress=show_progress):
@@ -50,7 +50,6 @@ def _pack_into_cache(path, progress):
     from kernel_llm.pack import pack
 
     packed = packed_path(path)
-    packed.parent.mkdir(exist_ok=True)
     with locked(packed.parent):
         image = _cached(packed)  # another process may have packed it while this one waited
         if image is None:

@@ -37,7 +37,7 @@ _POLL_SECONDS = 0.1
 
 def model_path(name):
     """Returns where a model of MODELS lies once it is pulled."""
-    return cache_dir() / "models" / Path(MODELS[name].member).name
+    return cache_dir("models") / Path(MODELS[name].member).name
 
 
 def _is_there(name):
@@ -89,7 +89,6 @@ def pull(name, verify=False, progress=show_progress):
     known, path = MODELS[name], model_path(name)
     if _is_there(name) and not verify:
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.parent):
         if _is_there(name) and (not verify or _file_hash(path) == known.sha256):
             return path

@@ -175,3 +175,31 @@ def test_generated_text_is_never_half_a_character(tiny_models):
                                      min_p=0.0, seed=5))  # fmt: skip
         for piece in pieces:
             assert piece.encode()  # no lone surrogate, no empty piece
+
+
+def test_tokens_and_sequences_must_be_as_many(tiny_models):
+    with Model(open_image(tiny_models("llama", "q8_0")), n_ctx=8, threads=1) as model:
+        for tokens, seqs in (([1, 2], [0]), ([1], [0, 0]), ([1], [])):
+            with pytest.raises(ValueError, match="sequences"):
+                model.eval(tokens, seqs)
+        with pytest.raises(KllmError, match="RANGE"):
+            model.eval([], [])
+        assert model.length() == 0
+
+
+def test_a_closed_model_computes_nothing_and_reads_nothing(tiny_models):
+    model = Model(open_image(tiny_models("llama", "q8_0")), n_ctx=8, threads=2)
+    model.prefill([1, 2])
+    logits, image, sampler = model.logits(), model.image, Sampler()
+    content = bytes(logits)
+    model.close()
+    model.close()
+    for call in (
+        lambda: model.step(1), lambda: model.eval([1], [0]), lambda: model.sample(sampler),
+        lambda: model.score(1), lambda: model.length(), lambda: model.reset(),
+        lambda: model.encode("a"), lambda: model.decode([1]), lambda: model.logits(),
+        lambda: image.n_vocab, lambda: list(image.tensors()), image.check_body,
+    ):  # fmt: skip
+        with pytest.raises((TypeError, IndexError)):
+            call()
+    assert bytes(logits) == content  # who holds the buffer keeps its memory
