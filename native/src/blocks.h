@@ -33,22 +33,37 @@ KLLM_INLINE uint64_t within(uint64_t x, uint64_t first, uint64_t last) {
     return (x + (0x80 - first) * ones) & ~(x + (0x7f - last) * ones);
 }
 
+// In the high bit of each of 8 bytes below 0x80: whether it is a byte.
+KLLM_INLINE uint64_t equal(uint64_t x, uint64_t byte) {
+    const uint64_t ones = 0x0101010101010101u;
+    return ~((x ^ byte * ones) + 0x7f * ones);
+}
+
 KLLM_INLINE struct block read_block(const uint8_t *text, uint32_t has_newlines) {
     const uint64_t ones = 0x0101010101010101u;
     struct block b = {0, 0, 0, 0, 0, 0, 0};
+    uint64_t any_quote = 0;
+    uint64_t any_other = 0;
+    KLLM_UNROLL
     for (uint32_t i = BLOCK_BYTES; i > 0; i -= 8) {
         uint64_t bytes = load_u64(text + i - 8);
         uint64_t x = bytes & 0x7f * ones;
-        uint64_t space = within(x, ' ', ' ');
         b.letters = b.letters << 8 | high_bits(within(x | 0x20 * ones, 'a', 'z'));
         b.numbers = b.numbers << 8 | high_bits(within(x, '0', '9'));
-        b.white = b.white << 8 | high_bits(within(x, '\t', '\r') | space);
-        b.spaces = b.spaces << 8 | high_bits(space);
-        b.quotes = b.quotes << 8 | high_bits(within(x, '\'', '\''));
-        b.others = b.others << 8 | high_bits(bytes);
+        b.white = b.white << 8 | high_bits(within(x, '\t', '\r'));
+        b.spaces = b.spaces << 8 | high_bits(equal(x, ' '));
         if (has_newlines) {
-            b.newlines =
-                b.newlines << 8 | high_bits(within(x, '\n', '\n') | within(x, '\r', '\r'));
+            b.newlines = b.newlines << 8 | high_bits(equal(x, '\n') | equal(x, '\r'));
+        }
+        any_quote |= equal(x, '\'');
+        any_other |= bytes;
+    }
+    b.white |= b.spaces;
+    if (((any_quote | any_other) & 0x80 * ones) != 0) { // few blocks have them
+        for (uint32_t i = BLOCK_BYTES; i > 0; i -= 8) {
+            uint64_t bytes = load_u64(text + i - 8);
+            b.quotes = b.quotes << 8 | high_bits(equal(bytes & 0x7f * ones, '\''));
+            b.others = b.others << 8 | high_bits(bytes);
         }
     }
     return b;

@@ -23,6 +23,11 @@ KLLM_INLINE void put_id(struct sink *out, uint32_t id) {
 }
 
 KLLM_INLINE void put_ids(struct sink *out, const uint32_t *ids, uint64_t n) {
+    if (out->n < out->n_max && out->n_max - out->n >= n) {
+        memcpy(out->ids + out->n, ids, n * sizeof(ids[0]));
+        out->n += n;
+        return;
+    }
     for (uint64_t i = 0; i < n; i++) {
         put_id(out, ids[i]);
     }

@@ -16,7 +16,7 @@ _Static_assert(KLLM_MAX_MERGE <= 1 << (32 - INDEX_BITS - 1), "and so does a rank
 // the leftmost pair of the lowest rank.
 KLLM_INLINE uint32_t pair_key(const struct vocab *v, uint32_t left, uint32_t right, uint32_t i) {
     uint32_t rank = find_pair(v, left, right);
-    return rank == NO_RANK ? NO_KEY : rank << INDEX_BITS | i;
+    return rank << INDEX_BITS | i | (0 - (rank >> 31)); // without a branch, NO_KEY if no rank
 }
 
 // The lowest of a power of two of keys that is known where this is inlined.

@@ -105,17 +105,25 @@ struct text_key {
     uint64_t lo, hi;
 };
 
-// What is left of 8 bytes when only the first n count.
-static const uint64_t FIRST_BYTES[9] = {
-    0,
-    0xff,
-    0xffff,
-    0xffffff,
-    0xffffffff,
-    0xffffffffff,
-    0xffffffffffff,
-    0xffffffffffffff,
-    0xffffffffffffffff,
+// What is left of 16 bytes when only the first n count.
+static const uint64_t FIRST_BYTES[17][2] = {
+    {0, 0},
+    {0xff, 0},
+    {0xffff, 0},
+    {0xffffff, 0},
+    {0xffffffff, 0},
+    {0xffffffffff, 0},
+    {0xffffffffffff, 0},
+    {0xffffffffffffff, 0},
+    {UINT64_MAX, 0},
+    {UINT64_MAX, 0xff},
+    {UINT64_MAX, 0xffff},
+    {UINT64_MAX, 0xffffff},
+    {UINT64_MAX, 0xffffffff},
+    {UINT64_MAX, 0xffffffffff},
+    {UINT64_MAX, 0xffffffffffff},
+    {UINT64_MAX, 0xffffffffffffff},
+    {UINT64_MAX, UINT64_MAX},
 };
 
 KLLM_INLINE struct text_key short_key(const uint8_t *bytes, uint64_t n_bytes, uint64_t readable) {
@@ -124,9 +132,8 @@ KLLM_INLINE struct text_key short_key(const uint8_t *bytes, uint64_t n_bytes, ui
                                  n_bytes > 8 ? load_bytes(bytes + 8, n_bytes - 8) : 0};
     }
     // Without branches, which would be mispredicted as often as words are short and long in turn.
-    uint64_t n_hi = n_bytes > 8 ? n_bytes - 8 : 0;
-    return (struct text_key){load_u64(bytes) & FIRST_BYTES[n_bytes - n_hi],
-                             load_u64(bytes + 8) & FIRST_BYTES[n_hi]};
+    return (struct text_key){load_u64(bytes) & FIRST_BYTES[n_bytes][0],
+                             load_u64(bytes + 8) & FIRST_BYTES[n_bytes][1]};
 }
 
 // The hash that chooses the slot of a text of up to SHORT_BYTES; lo is that of a longer one.
@@ -173,10 +180,11 @@ KLLM_INLINE uint32_t find_pair(const struct vocab *v, uint32_t left, uint32_t ri
     // The first two slots are looked at without branches, which would be mispredicted.
     uint64_t a = v->pairs[i];
     uint64_t b = v->pairs[(i + 1) & v->pair_mask];
-    uint64_t slot2 = a >> 24 == key ? a : b;
-    uint32_t hit = slot2 >> 24 == key;
-    if (__builtin_expect(hit | (a == UINT64_MAX) | (b == UINT64_MAX), 1)) {
-        return hit ? (uint32_t)(slot2 & 0xffffff) : NO_RANK;
+    uint64_t is_a = -(uint64_t)(a >> 24 == key);
+    uint64_t is_b = -(uint64_t)(b >> 24 == key);
+    uint64_t is_end = (uint64_t)((a == UINT64_MAX) | (b == UINT64_MAX));
+    if (__builtin_expect((is_a | is_b | is_end) != 0, 1)) {
+        return (uint32_t)((a & is_a & 0xffffff) | (b & is_b & 0xffffff) | ~(is_a | is_b));
     }
     for (i = (i + 2) & v->pair_mask;; i = (i + 1) & v->pair_mask) {
         uint64_t slot = v->pairs[i];

@@ -14,17 +14,21 @@ enum {
 _Static_assert(sizeof(struct work) <= KLLM_ENCODE_WORK_BYTES, "work space");
 _Static_assert(WINDOW_BYTES == 1 << OFFSET_BITS, "an offset fits its bits of a key");
 _Static_assert(WINDOW_BYTES == BRANCH * BRANCH * BRANCH, "three steps find the lowest key");
+_Static_assert(BRANCH == 16, "lowest_of reads as many");
 _Static_assert((int)WINDOW_MARGIN >= (int)KLLM_MAX_TOKEN_BYTES,
                "the last token of a window is never final");
 
 // ------------------------------------------------------------------------------------------ keys
 
-KLLM_INLINE uint32_t lowest_of(const uint32_t *keys) {
-    uint32_t lowest = NO_KEY;
-    for (uint32_t i = 0; i < BRANCH; i++) {
-        lowest = min_u32(keys[i], lowest);
+// Reads the keys one by one: all at once they would wait for the one that was just written.
+KLLM_INLINE uint32_t lowest_of(const volatile uint32_t *keys) {
+    uint32_t lowest[4];
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t a = keys[4 * i], b = keys[4 * i + 1], c = keys[4 * i + 2], d = keys[4 * i + 3];
+        lowest[i] = min_u32(min_u32(a, b), min_u32(c, d));
     }
-    return lowest;
+    return min_u32(min_u32(lowest[0], lowest[1]), min_u32(lowest[2], lowest[3]));
 }
 
 // Finds the lowest keys anew after the one at offset i has changed.

@@ -5,6 +5,7 @@
 enum {
     BLOCK_READ = BLOCK_BYTES + CACHED_BYTES, // a word's first bytes are read at once
     MAX_UNITS = 1 << 24,
+    MAX_KEPT = CACHED_ROOM, // no longer word is kept, nor has more ids
     CACHED_SHIFT = TOKEN_LENGTH_SHIFT,
     MIN_BLOCK = 16, // less text than this is not worth reading as one
 };
@@ -12,48 +13,75 @@ enum {
 // A word of a block, on its way to be looked up.
 struct word {
     struct text_key key;
-    uint64_t hash;
+    const struct kllm_word *slot; // asked for, so that memory is not waited for later
     uint32_t start;
     uint32_t n_bytes;
 };
 
-// Encodes a word of 2 bytes or more that is no token by merging; keeps what became of it.
-static void merge_word(const struct vocab *v, struct work *w, const uint8_t *word,
-                       uint64_t n_bytes, struct text_key key, struct cached *c,
-                       struct cached_long *l, struct sink *out) {
-    uint32_t ids[CACHED_ROOM];
-    struct sink found = {ids, CACHED_ROOM, 0};
+// The words of a block that are listed and not yet looked up.
+struct listed {
+    const uint8_t *text;
+    uint32_t n;
+    uint8_t copy[BLOCK_READ]; // of the end of the text
+    struct word words[BLOCK_BYTES];
+};
+
+// The places where what became of a word is kept.
+struct kept {
+    struct cached *one;
+    struct cached_long *one_long;
+};
+
+KLLM_INLINE struct kept kept_at(struct work *w, uint64_t hash) {
+    uint64_t place = (hash >> 32) * (N_CACHE_UNITS + w->n_more);
+    struct cache_unit *unit = &w->cache[place >> 32];
+    return (struct kept){&unit->shorts[(place & 0xffffffff) * CACHE_SHORTS >> 32],
+                         &unit->one_long};
+}
+
+static void keep(struct kept kept, const uint8_t *word, uint64_t n_bytes, struct text_key key,
+                 const uint32_t *ids, uint64_t n_id) {
     uint64_t n_text = (n_bytes + 3) / 4;
-    if (n_text >= CACHED_ROOM / 4) {
+    if (n_bytes <= CACHED_BYTES && n_id <= CACHED_IDS) {
+        kept.one->lo = key.lo;
+        kept.one->hi = key.hi;
+        for (uint32_t i = 0; i < CACHED_IDS; i++) {
+            kept.one->ids[i] = i < n_id ? ids[i] : 0;
+        }
+        kept.one->ids[0] |= (uint32_t)n_bytes << CACHED_SHIFT;
+        kept.one->ids[1] |= (uint32_t)n_id << CACHED_SHIFT;
+    } else if (n_text < CACHED_ROOM / 4 && n_id <= CACHED_ROOM / 4 - n_text) {
+        kept.one_long->n_bytes = (uint16_t)n_bytes;
+        kept.one_long->n_id = (uint16_t)n_id;
+        memcpy(kept.one_long->room, word, n_bytes);
+        memcpy(kept.one_long->room + n_text, ids, n_id * 4);
+    }
+}
+
+// Encodes a word that is not kept: by the word table, or by merging it.
+static void find_ids(const struct vocab *v, struct work *w, const uint8_t *word, uint64_t n_bytes,
+                     uint64_t readable, struct text_key key, struct kept kept, struct sink *out) {
+    uint32_t ids[MAX_KEPT];
+    struct sink found = {ids, MAX_KEPT, 0};
+    uint32_t token = n_bytes <= KLLM_MAX_TOKEN_BYTES ? find_word(v, word, n_bytes, readable) : 0;
+    if (token != 0) {
+        put_id(&found, token & TOKEN_ID);
+    } else if (n_bytes <= MAX_KEPT) {
+        kllm_merge_word(v, &w->window, word, n_bytes, &found);
+    } else {
         kllm_merge_word(v, &w->window, word, n_bytes, out);
         return;
     }
-    kllm_merge_word(v, &w->window, word, n_bytes, &found);
-    if (n_bytes <= CACHED_BYTES && found.n <= CACHED_IDS) {
-        c->lo = key.lo;
-        c->hi = key.hi;
-        for (uint32_t i = 0; i < CACHED_IDS; i++) {
-            c->ids[i] = i < found.n ? ids[i] : 0;
-        }
-        c->ids[0] |= (uint32_t)n_bytes << CACHED_SHIFT;
-        c->ids[1] |= (uint32_t)found.n << CACHED_SHIFT;
-    } else if (found.n <= CACHED_ROOM / 4 - n_text) {
-        l->n_bytes = (uint16_t)n_bytes;
-        l->n_id = (uint16_t)found.n;
-        memcpy(l->room, word, n_bytes);
-        memcpy(l->room + n_text, ids, found.n * 4);
-    }
+    keep(kept, word, n_bytes, key, ids, found.n);
     put_ids(out, ids, found.n);
 }
 
-// Encodes a word that is no token: from the cache, or by merging it. Up to CACHED_BYTES its key is
-// its bytes.
-static void encode_merged(const struct vocab *v, struct work *w, const uint8_t *word,
-                          uint64_t n_bytes, struct text_key key, uint64_t hash, struct sink *out) {
-    uint64_t n_unit = N_CACHE_UNITS + w->n_more;
-    uint64_t place = (hash >> 32) * n_unit;
-    struct cache_unit *unit = &w->cache[place >> 32];
-    struct cached *c = &unit->shorts[(place & 0xffffffff) * CACHE_SHORTS >> 32];
+// Encodes a word; readable bytes from its start may be read. key: up to CACHED_BYTES its bytes.
+static void encode_keyed(const struct vocab *v, struct work *w, const uint8_t *word,
+                         uint64_t n_bytes, uint64_t readable, struct text_key key, uint64_t hash,
+                         struct sink *out) {
+    struct kept kept = kept_at(w, hash);
+    const struct cached *c = kept.one;
     if (c->ids[0] >> CACHED_SHIFT == n_bytes && c->lo == key.lo && c->hi == key.hi) {
         uint32_t ids[CACHED_IDS];
         for (uint32_t i = 0; i < CACHED_IDS; i++) {
@@ -68,27 +96,12 @@ static void encode_merged(const struct vocab *v, struct work *w, const uint8_t *
         }
         return;
     }
-    struct cached_long *l = &unit->one_long;
+    const struct cached_long *l = kept.one_long;
     if (l->n_bytes == n_bytes && memcmp(l->room, word, n_bytes) == 0) {
         put_ids(out, l->room + (n_bytes + 3) / 4, l->n_id);
         return;
     }
-    merge_word(v, w, word, n_bytes, key, c, l, out);
-}
-
-// Encodes a word by its key; readable bytes from its start may be read.
-KLLM_INLINE void encode_keyed(const struct vocab *v, struct work *w, const uint8_t *word,
-                              uint64_t n_bytes, uint64_t readable, struct text_key key,
-                              uint64_t hash, struct sink *out) {
-    uint32_t found = n_bytes <= KLLM_MAX_TOKEN_BYTES ? find_key(v, key, hash, word, n_bytes) : 0;
-    if (found != 0) {
-        put_id(out, found & TOKEN_ID);
-        return;
-    }
-    if (n_bytes > SHORT_BYTES && n_bytes <= CACHED_BYTES) {
-        key = short_key(word, n_bytes, readable);
-    }
-    encode_merged(v, w, word, n_bytes, key, hash, out);
+    find_ids(v, w, word, n_bytes, readable, key, kept, out);
 }
 
 static void encode_word(const struct vocab *v, struct work *w, const uint8_t *word,
@@ -99,59 +112,68 @@ static void encode_word(const struct vocab *v, struct work *w, const uint8_t *wo
         }
         return;
     }
-    struct text_key key = word_key(word, n_bytes, readable);
-    encode_keyed(v, w, word, n_bytes, readable, key, hash_key(key), out);
-}
-
-// Lists the words of a block up to its last certain start; returns how many.
-KLLM_INLINE uint32_t list_words(const struct vocab *v, const uint8_t *text, uint64_t starts,
-                                struct word *words) {
-    uint32_t n = 0;
-    uint32_t start = 0;
-    for (; starts != 0; starts &= starts - 1) {
-        struct word *w = &words[n++];
-        uint32_t end = lowest_bit(starts);
-        w->start = start;
-        w->n_bytes = end - start;
-        w->key = short_key(text + start, min_u32(end - start, CACHED_BYTES), BLOCK_READ);
-        w->hash = hash_key(w->key);
-        __builtin_prefetch(&v->words[w->hash >> v->word_shift & v->word_mask]);
-        start = end;
+    if (n_bytes <= CACHED_BYTES) {
+        struct text_key key = short_key(word, n_bytes, readable);
+        encode_keyed(v, w, word, n_bytes, readable, key, hash_key(key), out);
+    } else {
+        struct text_key key = {hash_long(word, n_bytes), 0};
+        encode_keyed(v, w, word, n_bytes, readable, key, hash_key(key), out);
     }
-    return n;
 }
 
-// Encodes the words of a block that are certain; returns their bytes. BLOCK_READ bytes are read.
-static uint32_t encode_block(const struct vocab *v, struct work *work, const struct splitter *s,
-                             const uint8_t *text, uint32_t n_bytes, struct sink *out) {
-    const struct rule *rule = &s->pre->rule;
+// Lists the words of a block that are certain; returns their bytes.
+static uint32_t list_words(const struct vocab *v, const struct rule *rule, struct listed *list,
+                           const uint8_t *text, uint64_t n_left, uint64_t readable) {
+    uint32_t n_bytes = n_left < BLOCK_KNOWN ? (uint32_t)n_left : BLOCK_KNOWN;
+    if (readable < BLOCK_READ) {
+        memset(list->copy, 0, BLOCK_READ);
+        memcpy(list->copy, text, readable);
+        text = list->copy;
+    }
     uint64_t starts =
         rule->flags & LEAD_ANY
             ? word_starts(text, n_bytes, rule->flags | LEAD_ANY, rule->n_digit)
             : word_starts(text, n_bytes, rule->flags & ~(uint32_t)LEAD_ANY, rule->n_digit);
-    struct word words[BLOCK_BYTES];
-    uint32_t n = list_words(v, text, starts, words);
+    uint32_t start = 0;
+    struct word *w = list->words;
+    for (; starts != 0; starts &= starts - 1) {
+        uint32_t end = lowest_bit(starts);
+        w->start = start;
+        w->n_bytes = end - start;
+        w->key = short_key(text + start, min_u32(end - start, CACHED_BYTES), BLOCK_READ);
+        w->slot = &v->words[hash_key(w->key) >> v->word_shift & v->word_mask];
+        __builtin_prefetch(w->slot);
+        start = end;
+        w++;
+    }
+    list->text = text;
+    list->n = (uint32_t)(w - list->words);
+    return start;
+}
+
+static void encode_listed(const struct vocab *v, struct work *work, struct listed *list,
+                          struct sink *out) {
     struct sink ids = *out; // in registers
-    for (uint32_t i = 0; i < n; i++) {
-        const struct word *w = &words[i];
-        const struct kllm_word *slot = &v->words[w->hash >> v->word_shift & v->word_mask];
-        uint32_t token = slot->token;
-        if (((slot->key_lo ^ w->key.lo) | (slot->key_hi ^ w->key.hi) |
-             ((token >> TOKEN_LENGTH_SHIFT & TOKEN_LENGTH) ^ w->n_bytes)) == 0 &&
-            w->n_bytes <= SHORT_BYTES) {
+    for (const struct word *w = list->words; w < list->words + list->n; w++) {
+        uint32_t token = w->slot->token;
+        uint32_t length = token >> TOKEN_LENGTH_SHIFT & TOKEN_LENGTH;
+        if (((w->slot->key_lo ^ w->key.lo) | (w->slot->key_hi ^ w->key.hi) |
+             (length ^ w->n_bytes)) == 0 &&
+            length <= SHORT_BYTES) {
             put_id(&ids, token & TOKEN_ID);
             continue;
         }
         *out = ids;
-        if (w->n_bytes <= SHORT_BYTES) {
-            encode_keyed(v, work, text + w->start, w->n_bytes, CACHED_BYTES, w->key, w->hash, out);
+        const uint8_t *text = list->text + w->start;
+        if (w->n_bytes <= CACHED_BYTES) {
+            encode_keyed(v, work, text, w->n_bytes, CACHED_BYTES, w->key, hash_key(w->key), out);
         } else {
-            encode_word(v, work, text + w->start, w->n_bytes, BLOCK_READ - w->start, out);
+            encode_word(v, work, text, w->n_bytes, BLOCK_READ - w->start, out);
         }
         ids = *out;
     }
     *out = ids;
-    return n > 0 ? words[n - 1].start + words[n - 1].n_bytes : 0;
+    list->n = 0;
 }
 
 uint64_t kllm_encode_words(const struct vocab *v, struct work *w, const uint8_t *text,
@@ -160,23 +182,21 @@ uint64_t kllm_encode_words(const struct vocab *v, struct work *w, const uint8_t 
     uint32_t saw_end = 0;
     uint64_t pos = part.pos;
     kllm_split_start(&s, v, text, pos, part.end, &saw_end);
+    struct listed lists[2]; // while one is looked up, what the other needs is on its way
+    uint32_t which = 0;
+    lists[0].n = 0;
     while (pos < part.end) {
         if (s.is_quick && part.end - pos >= MIN_BLOCK && high_bits(load_u64(text + pos)) == 0) {
-            uint64_t n_left = part.end - pos;
-            uint32_t n_bytes = n_left < BLOCK_KNOWN ? (uint32_t)n_left : BLOCK_KNOWN;
-            uint8_t copy[BLOCK_READ];
-            const uint8_t *block = text + pos;
-            if (part.readable - pos < BLOCK_READ) {
-                memset(copy, 0, sizeof(copy));
-                memcpy(copy, block, part.readable - pos);
-                block = copy;
-            }
-            uint32_t n_done = encode_block(v, w, &s, block, n_bytes, out);
-            pos += n_done;
+            uint32_t n_done = list_words(v, &s.pre->rule, &lists[!which], text + pos,
+                                         part.end - pos, part.readable - pos);
             if (n_done > 0) {
+                encode_listed(v, w, &lists[which], out);
+                which = !which;
+                pos += n_done;
                 continue;
             }
         }
+        encode_listed(v, w, &lists[which], out);
         s.pos = pos;
         uint64_t next = kllm_split_next(&s);
         if (saw_end && part.is_open && next > part.certain) {
@@ -185,6 +205,7 @@ uint64_t kllm_encode_words(const struct vocab *v, struct work *w, const uint8_t 
         encode_word(v, w, text + pos, next - pos, part.readable - pos, out);
         pos = next;
     }
+    encode_listed(v, w, &lists[which], out);
     return pos;
 }
 
