@@ -12,6 +12,10 @@
 
 enum { TILE_TOKENS = 4, STREAM_GROUPS = 4 };
 
+// How far ahead one token's streams ask for weights, in the second cache: the next page, which the
+// CPU itself does not look into.
+enum { AHEAD_BYTES = 4096 };
+
 // What differs between the weight types; always a compile-time constant.
 struct weight_type {
     uint32_t block_bytes; // quants of a block of a group
@@ -26,9 +30,10 @@ struct tile {
     const uint8_t *x; // first "q8" row
     uint64_t group_bytes;
     uint64_t row_bytes; // of a "q8" row
-    uint32_t rows;      // at most 16 n_group: what is written
+    uint32_t rows;      // from the first row on: what is written
     uint32_t cols;
     uint32_t y_stride;
+    uint32_t gap; // between its groups, in groups
 };
 
 // The 4 bytes at p, 8 times.
@@ -53,14 +58,14 @@ KLLM_INLINE __m256i in_order(__m256i sum) {
 // Exact block sums of 16 rows, unbiased, s[token][half of the rows], for 4-bit weights.
 // A 16-bit lane takes 16 products: 16 * 15 * 127 = 30480 < 2^15.
 KLLM_INLINE void block_sums_q4(__m256i s[][2], const uint8_t *block, const uint8_t *q,
-                               uint64_t row_bytes, uint32_t n_token, const char *ahead) {
+                               uint64_t row_bytes, uint32_t n_token) {
     const __m256i low = _mm256_set1_epi8(15);
     KLLM_UNROLL
     for (uint32_t j = 0; j < 4; j++) {
         __m256i bytes[2] = {load_bytes(block + j * KLLM_CHUNK),
                             load_bytes(block + j * KLLM_CHUNK + 32)};
-        if (ahead != NULL) {
-            _mm_prefetch(ahead + j * KLLM_CHUNK, _MM_HINT_T0);
+        if (n_token == 1) {
+            _mm_prefetch((const char *)block + j * KLLM_CHUNK + AHEAD_BYTES, _MM_HINT_T1);
         }
         KLLM_UNROLL
         for (uint32_t nibble = 0; nibble < 2; nibble++) {
@@ -94,14 +99,14 @@ KLLM_INLINE void block_sums_q4(__m256i s[][2], const uint8_t *block, const uint8
 // The same for 8-bit weights: |w| times x with the sign of w.
 // A 16-bit lane takes 2 products: 2 * 128 * 127 = 32512 < 2^15.
 KLLM_INLINE void block_sums_q8(__m256i s[][2], const uint8_t *block, const uint8_t *q,
-                               uint64_t row_bytes, uint32_t n_token, const char *ahead) {
+                               uint64_t row_bytes, uint32_t n_token) {
     KLLM_UNROLL
     for (uint32_t j = 0; j < 8; j++) {
         __m256i w[2] = {load_bytes(block + j * KLLM_CHUNK),
                         load_bytes(block + j * KLLM_CHUNK + 32)};
         __m256i magnitude[2] = {_mm256_abs_epi8(w[0]), _mm256_abs_epi8(w[1])};
-        if (ahead != NULL) {
-            _mm_prefetch(ahead + j * KLLM_CHUNK, _MM_HINT_T0);
+        if (n_token == 1) {
+            _mm_prefetch((const char *)block + j * KLLM_CHUNK + AHEAD_BYTES, _MM_HINT_T1);
         }
         KLLM_UNROLL
         for (uint32_t t = 0; t < n_token; t++) {
@@ -167,10 +172,8 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     }
     KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
-        group[g] = p->w + min_u32(g, last) * p->group_bytes;
+        group[g] = p->w + min_u32(g * p->gap, last) * p->group_bytes;
     }
-    // With one token each line of the next groups is asked for once, at the same place of these.
-    uint64_t ahead = n_group * p->group_bytes;
     for (uint32_t b = 0; b < n_block; b++) {
         const uint8_t *q = p->x + b * KLLM_QK;
         const uint8_t *d = p->x + p->cols + b * 4;
@@ -180,14 +183,13 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
             const uint8_t *block = group[g] + (uint64_t)b * type.block_bytes;
             const uint8_t *scales =
                 group[g] + (uint64_t)n_block * type.block_bytes + b * type.scale_bytes;
-            const char *next = n_token == 1 ? (const char *)block + ahead : NULL;
             if (type.block_bytes == KLLM_Q8_BLOCK) {
-                block_sums_q8(s, block, q, p->row_bytes, n_token, next);
+                block_sums_q8(s, block, q, p->row_bytes, n_token);
             } else {
-                block_sums_q4(s, block, q, p->row_bytes, n_token, next);
+                block_sums_q4(s, block, q, p->row_bytes, n_token);
             }
             if (n_token == 1) {
-                _mm_prefetch((const char *)scales + ahead, _MM_HINT_T0);
+                _mm_prefetch((const char *)scales + AHEAD_BYTES, _MM_HINT_T1);
             }
             add_block(acc + g, s, scales, d, p->cols / 8, p->row_bytes, n_token, 0, type);
             add_block(acc + g, s, scales, d, p->cols / 8, p->row_bytes, n_token, 1, type);
@@ -196,7 +198,7 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     KLLM_UNROLL
     for (uint32_t i = 0; i < n_group + n_token - 1; i++) {
         uint32_t t = n_group == 1 ? i : 0;
-        uint32_t first = (i - t) * KLLM_GROUP;
+        uint32_t first = (i - t) * p->gap * KLLM_GROUP;
         if (first < p->rows) {
             store_rows(p->y + (uint64_t)t * p->y_stride + first, acc[i],
                        min_u32(p->rows - first, KLLM_GROUP));
@@ -204,19 +206,15 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     }
 }
 
-// One token: memory is the limit, so several groups are streamed side by side.
-KLLM_INLINE void multiply_one(struct tile p, uint32_t rows, struct weight_type type) {
-    uint32_t n_row;
-    for (uint32_t r = 0; r < rows; r += n_row) {
-        n_row = rows - r > KLLM_GROUP ? STREAM_GROUPS * KLLM_GROUP : KLLM_GROUP;
-        p.rows = min_u32(n_row, rows - r);
-        if (n_row > KLLM_GROUP) {
-            multiply_tile(&p, 1, STREAM_GROUPS, type);
-        } else {
-            multiply_tile(&p, 1, 1, type);
-        }
-        p.w += n_row / KLLM_GROUP * p.group_bytes;
-        p.y += n_row;
+// One token: memory is the limit, and it gives most to four streams that lie far apart.
+KLLM_INLINE void multiply_one(struct tile p, struct weight_type type) {
+    uint32_t n_group = (p.rows + KLLM_GROUP - 1) / KLLM_GROUP;
+    p.gap = (n_group + STREAM_GROUPS - 1) / STREAM_GROUPS;
+    for (uint32_t i = 0; i < p.gap; i++) {
+        multiply_tile(&p, 1, STREAM_GROUPS, type);
+        p.w += p.group_bytes;
+        p.y += KLLM_GROUP;
+        p.rows -= KLLM_GROUP;
     }
 }
 
@@ -255,9 +253,9 @@ KLLM_INLINE void multiply_quantised(float *y, const void *w, const void *x, uint
                                     struct weight_type type) {
     uint64_t group_bytes =
         align_up((uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
-    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride};
+    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride, 1};
     if (n_token == 1) {
-        multiply_one(p, rows, type);
+        multiply_one(p, type);
     } else {
         multiply_many(p, rows, n_token, type);
     }

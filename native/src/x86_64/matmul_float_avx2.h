@@ -9,6 +9,10 @@
 // 2 rows x 3 tokens are 12 accumulators of 16 registers; one token takes 4 rows at a time.
 enum { TILE_ROWS = 2, TILE_TOKENS = 3, STREAM_ROWS = 4 };
 
+// How far ahead one token's streams ask for weights, in the second cache: the next page, which the
+// CPU itself does not look into.
+enum { AHEAD_BYTES = 4096 };
+
 struct matrix {
     float *y;
     const uint8_t *w;
@@ -16,6 +20,7 @@ struct matrix {
     uint32_t rows;
     uint32_t cols;
     uint32_t y_stride;
+    uint32_t gap; // between the rows of a tile
 };
 
 KLLM_INLINE __m256 load_8(const uint8_t *w, uint32_t weight_bytes) {
@@ -62,7 +67,7 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
     uint32_t n_whole = p->cols & ~15u;
     KLLM_UNROLL
     for (uint32_t i = 0; i < n_row; i++) {
-        w[i] = p->w + min_u32(r + i, p->rows - 1) * row_bytes;
+        w[i] = p->w + min_u32(r + i * p->gap, p->rows - 1) * row_bytes;
         KLLM_UNROLL
         for (uint32_t k = 0; k < n_token; k++) {
             acc[k][i] = zero_lanes();
@@ -77,9 +82,8 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
             for (uint32_t i = 0; i < n_row; i++) {
                 weights[i] = load_8(w[i] + (uint64_t)at * weight_bytes, weight_bytes);
                 if (n_token == 1 && (weight_bytes == 4 || half == 0)) {
-                    _mm_prefetch((const char *)w[i] + (uint64_t)at * weight_bytes +
-                                     n_row * row_bytes,
-                                 _MM_HINT_T0);
+                    _mm_prefetch((const char *)w[i] + (uint64_t)at * weight_bytes + AHEAD_BYTES,
+                                 _MM_HINT_T1);
                 }
             }
             KLLM_UNROLL
@@ -107,10 +111,11 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
                 add_tail(&acc[k][i + 1], w[i + 1], v, n_whole, p->cols, weight_bytes);
             }
             __m128 pair = tree_of_2(acc[k][i], acc[k][i + 1]);
-            if (r + i + 1 < p->rows) {
-                _mm_storel_pi((__m64 *)(void *)(y + i), pair);
-            } else if (r + i < p->rows) {
-                _mm_store_ss(y + i, pair);
+            if (r + i * p->gap < p->rows) {
+                _mm_store_ss(y + i * p->gap, pair);
+            }
+            if (r + (i + 1) * p->gap < p->rows) {
+                _mm_store_ss(y + (i + 1) * p->gap, _mm_movehdup_ps(pair));
             }
         }
     }
@@ -119,9 +124,10 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
 KLLM_INLINE void multiply_float(float *y, const void *w, const void *x, uint32_t rows,
                                 uint32_t cols, uint32_t n_token, uint32_t y_stride,
                                 uint32_t weight_bytes) {
-    const struct matrix p = {y, w, x, rows, cols, y_stride};
-    if (n_token == 1) {
-        for (uint32_t r = 0; r < rows; r += STREAM_ROWS) {
+    struct matrix p = {y, w, x, rows, cols, y_stride, 1};
+    if (n_token == 1) { // memory is the limit, and it gives most to streams that lie far apart
+        p.gap = (rows + STREAM_ROWS - 1) / STREAM_ROWS;
+        for (uint32_t r = 0; r < p.gap; r++) {
             multiply_tile(&p, r, 0, STREAM_ROWS, 1, weight_bytes);
         }
         return;
