@@ -1,6 +1,7 @@
 """Whole models: right answers, and the same bits however they are asked for."""
 
 import itertools
+import os
 import subprocess
 import sys
 
@@ -68,6 +69,32 @@ def test_one_answer_for_every_way_to_ask(tiny_models, arch, dtype, kv):
         with open_tiny(path, kv=kv, cpu=cpu, threads=threads, n_batch=n_batch) as model:
             found = logits_of(model, IDS)
         assert np.array_equal(found, expected), (cpu, threads, n_batch)
+
+
+@pytest.fixture
+def busy_cores():
+    """Keeps every core busy with another program: threads lose theirs anywhere in a token."""
+    loop = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(loop) for _ in range(os.cpu_count() or 1)]
+    yield
+    for other in others:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.parametrize("dtype", ["q4_0", "f16"])
+@pytest.mark.parametrize("threads", [2, 8])
+def test_threads_that_lose_their_cores_change_no_bit(tiny_models, busy_cores, dtype, threads):
+    path = tiny_models("llama", dtype)
+    with open_tiny(path) as model:
+        expected = logits_of(model, IDS)
+    with open_tiny(path, threads=threads) as model:
+        for n_call in (1, 5, len(IDS)):
+            for _ in range(4):
+                model.reset()
+                parts = [IDS[i : i + n_call] for i in range(0, len(IDS), n_call)]
+                found = np.concatenate([logits_of(model, part) for part in parts])
+                assert np.array_equal(found, expected), n_call
 
 
 @pytest.mark.parametrize("arch,dtype", MODELS)

@@ -472,12 +472,12 @@ enum kllm_region_idx {
     KLLM_R_KV = 3,       // [n_slot][n_layer] keys, then values; layout in docs/design.md
     KLLM_R_BATCH = 4,    // u32[n_batch][4] token, slot, position, logits row of a pass
     KLLM_R_X = 5,        // f32[n_batch][n_embd] residual stream
-    KLLM_R_NORM = 6,     // f32[max(n_batch, n_thread)][n_embd]
+    KLLM_R_NORM = 6,     // f32[n_batch + n_thread][n_embd]
     KLLM_R_QKV = 7,      // f32[n_batch][(n_head + 2 n_head_kv) * head_dim]
     KLLM_R_ATTN = 8,     // f32[n_batch][n_head * head_dim]
     KLLM_R_FFN = 9,      // f32[n_batch][2 * n_ff + 16]
-    KLLM_R_ACT = 10,     // quantised activations, max(n_batch, n_thread) rows of the widest input
-    KLLM_R_OUTLIER = 11, // {f32, u32}[max(n_batch, n_thread)][KLLM_N_OUTLIER] of the same rows
+    KLLM_R_ACT = 10,     // quantised activations, n_batch + n_thread rows of the widest input
+    KLLM_R_OUTLIER = 11, // {f32, u32}[n_batch + n_thread][KLLM_N_OUTLIER] of the same rows
     KLLM_R_COPY = 12,    // f32[n_thread][widest input], a row that a thread alone may change
     KLLM_R_WORK = 13,    // per thread, work space of attention
     KLLM_R_LOGITS = 14,  // f32[n_logits][n_vocab]

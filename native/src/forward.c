@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tokens through the model. Every thread of the team runs kllm_pass; each computes its share of the
-// rows, heads and tokens, and they meet at a barrier where one needs what another made.
+// Tokens through the model. Every thread of the team runs kllm_pass; each computes shares of the
+// rows, heads and tokens, stage by stage, where one needs what another made.
 #include "pass.h"
 
 static void embed(const struct pass *p, float *x, const struct pass_token *token) {
@@ -47,19 +47,20 @@ static void multiply_qkv(const struct pass *p, const struct kllm_tensor *layer, 
     }
 }
 
-// x += W in, through the NORM region, which holds nothing that is still needed by then.
-static void multiply_residual(const struct pass *p, const struct kllm_tensor *w,
+// x += W in, through the QKV region, which holds nothing that is still needed by then.
+static void multiply_residual(struct pass *p, const struct kllm_tensor *w,
                               const struct kllm_tensor *bias, struct inputs in) {
     uint32_t n = p->m->n_embd;
-    struct span rows = row_share(p, n);
-    float *y = region(p->ctx, KLLM_R_NORM);
+    float *y = region(p->ctx, KLLM_R_QKV);
     float *x = region(p->ctx, KLLM_R_X);
-    kllm_multiply(p, y, n, w, bias, in, rows);
-    for (uint32_t t = 0; t < in.n_token && rows.begin < rows.end; t++) {
-        uint64_t off = (uint64_t)t * n + rows.begin;
-        add(x + off, y + off, rows.end - rows.begin);
+    while (next_share(p)) {
+        struct span rows = row_share(p, n);
+        kllm_multiply(p, y, n, w, bias, in, rows);
+        for (uint32_t t = 0; t < in.n_token && rows.begin < rows.end; t++) {
+            uint64_t off = (uint64_t)t * n + rows.begin;
+            add(x + off, y + off, rows.end - rows.begin);
+        }
     }
-    kllm_team_barrier(p->ctx);
 }
 
 // Returns the end of the tokens from `token` on that are looked at together.
@@ -82,7 +83,7 @@ static void attend_many(const struct pass *p, uint32_t layer, void *work) {
     for (uint32_t token = 0; token < p->n_token; token = end) {
         end = part_end(p, token);
         for (uint32_t i = 0; i < m->n_head_kv; i++, n_dealt++) {
-            if (n_dealt % p->n_thread == p->thread) {
+            if (n_dealt % p->turn.n_share == p->turn.share) {
                 struct attention_part part = {token, end - token, i * n_group, n_group};
                 kllm_attention(p->ctx, m, &p->k, layer, part, work);
             }
@@ -102,29 +103,32 @@ static void attend_one(const struct pass *p, uint32_t layer, void *work) {
     }
 }
 
-static void attention(const struct pass *p, uint32_t layer) {
+static void attention(struct pass *p, uint32_t layer) {
     const struct kllm_image *m = p->m;
     uint64_t work_bytes = kllm_attention_work_bytes(m, &p->ctx->config);
     void *work = (uint8_t *)region(p->ctx, KLLM_R_WORK) + p->thread * work_bytes;
-    struct span own = share(p, p->n_token * m->n_head_kv);
-    for (uint32_t i = own.begin; i < own.end; i++) {
-        kllm_attention_append(p->ctx, m, &p->k, layer, i / m->n_head_kv, i % m->n_head_kv, work);
+    while (next_share(p)) {
+        struct span own = share(p, p->n_token * m->n_head_kv);
+        for (uint32_t i = own.begin; i < own.end; i++) {
+            kllm_attention_append(p->ctx, m, &p->k, layer, i / m->n_head_kv, i % m->n_head_kv,
+                                  work);
+        }
     }
-    kllm_team_barrier(p->ctx);
-    if (p->n_token == 1) {
-        attend_one(p, layer, work);
-    } else {
-        attend_many(p, layer, work);
+    while (next_share(p)) {
+        if (p->n_token == 1) {
+            attend_one(p, layer, work);
+        } else {
+            attend_many(p, layer, work);
+        }
     }
-    kllm_team_barrier(p->ctx);
 }
 
-static void feed_forward(const struct pass *p, const struct kllm_tensor *layer, struct inputs in) {
-    uint32_t n = p->m->n_ff;
+// Rows of gate and up, joined.
+static void feed_rows(const struct pass *p, const struct kllm_tensor *layer, struct inputs in,
+                      struct span rows) {
     uint32_t stride = ffn_stride(p->m);
-    struct span rows = row_share(p, n);
     float *gate = region(p->ctx, KLLM_R_FFN);
-    float *up = gate + n;
+    float *up = gate + p->m->n_ff;
     kllm_multiply(p, up, stride, &layer[KLLM_T_UP], &layer[KLLM_T_UP_BIAS], in, rows);
     if (p->m->arch == KLLM_ARCH_LLAMA) {
         kllm_multiply(p, gate, stride, &layer[KLLM_T_GATE], NULL, in, rows);
@@ -137,7 +141,6 @@ static void feed_forward(const struct pass *p, const struct kllm_tensor *layer, 
             p->k.gelu_f32(gate + off, up + off, rows.end - rows.begin);
         }
     }
-    kllm_team_barrier(p->ctx);
 }
 
 // The use of inputs that several matrices share.
@@ -147,7 +150,7 @@ static enum use shared_use(const struct kllm_tensor *a, const struct kllm_tensor
                                                                                       : AS_FLOATS;
 }
 
-static void run_layer(const struct pass *p, uint32_t index) {
+static void run_layer(struct pass *p, uint32_t index) {
     const struct kllm_tensor *layer = layer_tensors(p->m, index);
     const float *x = region(p->ctx, KLLM_R_X);
     uint32_t n_q = p->m->n_head * p->m->head_dim;
@@ -156,8 +159,9 @@ static void run_layer(const struct pass *p, uint32_t index) {
     enum use use = shared_use(&layer[KLLM_T_Q], &layer[KLLM_T_K], &layer[KLLM_T_V]);
     struct inputs in = kllm_norm_inputs(p, x, p->n_token, &layer[KLLM_T_ATTN_NORM],
                                         &layer[KLLM_T_ATTN_NORM_BIAS], use);
-    multiply_qkv(p, layer, in);
-    kllm_team_barrier(p->ctx);
+    while (next_share(p)) {
+        multiply_qkv(p, layer, in);
+    }
     attention(p, index);
     in = kllm_inputs(p, region(p->ctx, KLLM_R_ATTN), n_q, n_q, p->n_token,
                      use_of(&layer[KLLM_T_O]));
@@ -167,14 +171,16 @@ static void run_layer(const struct pass *p, uint32_t index) {
     use = shared_use(&layer[gate], &layer[KLLM_T_UP], &layer[KLLM_T_UP]);
     in = kllm_norm_inputs(p, x, p->n_token, &layer[KLLM_T_FFN_NORM], &layer[KLLM_T_FFN_NORM_BIAS],
                           use);
-    feed_forward(p, layer, in);
+    while (next_share(p)) {
+        feed_rows(p, layer, in, row_share(p, n_ff));
+    }
     in = kllm_inputs(p, region(p->ctx, KLLM_R_FFN), ffn_stride(p->m), n_ff, p->n_token,
                      use_of(&layer[KLLM_T_DOWN]));
     multiply_residual(p, &layer[KLLM_T_DOWN], &layer[KLLM_T_DOWN_BIAS], in);
 }
 
 // Logits of pass tokens [begin, end), whose rows of logits follow each other.
-static void output_run(const struct pass *p, const struct pass_token *tokens, struct span run) {
+static void output_run(struct pass *p, const struct pass_token *tokens, struct span run) {
     const float *x = (const float *)region(p->ctx, KLLM_R_X) + (uint64_t)run.begin * p->m->n_embd;
     const struct kllm_tensor *w = model_tensor(p, KLLM_T_OUTPUT);
     uint32_t n_vocab = p->m->n_vocab;
@@ -183,11 +189,12 @@ static void output_run(const struct pass *p, const struct pass_token *tokens, st
     struct inputs in =
         kllm_norm_inputs(p, x, run.end - run.begin, model_tensor(p, KLLM_T_OUT_NORM),
                          model_tensor(p, KLLM_T_OUT_NORM_BIAS), use_of(w));
-    kllm_multiply(p, logits, n_vocab, w, NULL, in, row_share(p, n_vocab));
-    kllm_team_barrier(p->ctx);
+    while (next_share(p)) {
+        kllm_multiply(p, logits, n_vocab, w, NULL, in, row_share(p, n_vocab));
+    }
 }
 
-static void output(const struct pass *p) {
+static void output(struct pass *p) {
     const struct pass_token *tokens = region(p->ctx, KLLM_R_BATCH);
     for (uint32_t t = 0; t < p->n_token;) {
         uint32_t end = t + 1;
@@ -206,15 +213,17 @@ void kllm_pass(struct kllm_ctx *ctx, const struct kllm_image *image, uint32_t th
                      .m = image,
                      .n_token = ctx->n_token,
                      .thread = thread,
-                     .n_thread = ctx->team.n_running + 1};
+                     .n_thread = ctx->team.n_running + 1,
+                     .turn = {.stage = ctx->team.first, .n_share = ctx->team.n_share}};
     kllm_dispatch(&p.k, ctx->cpu);
     const struct pass_token *tokens = region(ctx, KLLM_R_BATCH);
     float *x = region(ctx, KLLM_R_X);
-    struct span own = share(&p, p.n_token);
-    for (uint32_t t = own.begin; t < own.end; t++) {
-        embed(&p, x + (uint64_t)t * image->n_embd, &tokens[t]);
+    while (next_share(&p)) {
+        struct span own = share(&p, p.n_token);
+        for (uint32_t t = own.begin; t < own.end; t++) {
+            embed(&p, x + (uint64_t)t * image->n_embd, &tokens[t]);
+        }
     }
-    kllm_team_barrier(ctx);
     for (uint32_t layer = 0; layer < image->n_layer; layer++) {
         run_layer(&p, layer);
     }

@@ -20,23 +20,15 @@ static void norm(const struct pass *p, float *y, const float *x, const struct kl
     }
 }
 
-// One token is cheaper prepared by every thread for itself than waited for: then rows are private.
-static uint32_t first_private_row(const struct pass *p, uint32_t n_token) {
-    return n_token == 1 ? p->thread : 0;
-}
-
-static struct span prepare_share(const struct pass *p, uint32_t n_token) {
-    return n_token == 1 ? (struct span){0, 1} : share(p, n_token);
-}
-
-static void prepare_done(const struct pass *p, uint32_t n_token) {
-    if (n_token > 1) {
-        kllm_team_barrier(p->ctx);
-    }
+// One token is cheaper prepared by every thread for itself than waited for. Such rows lie behind
+// those of a batch: a thread that lost its core may still write its own when others are stages ahead.
+static uint32_t first_row(const struct pass *p, uint32_t n_token) {
+    return n_token == 1 ? p->ctx->config.n_batch + p->thread : 0;
 }
 
 static uint8_t *act_row(const struct pass *p, uint32_t row, uint32_t cols) {
-    return (uint8_t *)region(p->ctx, KLLM_R_ACT) + row * q8_bytes(cols);
+    uint64_t stride = q8_bytes(row < p->ctx->config.n_batch ? cols : widest(p->m));
+    return (uint8_t *)region(p->ctx, KLLM_R_ACT) + row * stride;
 }
 
 static struct outlier *outlier_row(const struct pass *p, uint32_t row) {
@@ -57,57 +49,75 @@ static void quantize_row(const struct pass *p, float *x, uint32_t cols, uint32_t
 
 static struct inputs inputs_of(const struct pass *p, const float *x, uint32_t cols,
                                uint32_t n_token) {
-    uint32_t first = first_private_row(p, n_token);
+    uint32_t first = first_row(p, n_token);
     return (struct inputs){x, act_row(p, first, cols), outlier_row(p, first), n_token};
 }
 
 // Rows of floats have to lie end to end for the f32 and f16 kernels.
-static void close_gaps(const struct pass *p, float *x, uint32_t n, uint32_t stride,
-                       uint32_t n_token) {
-    if (n_token > 1 && stride != n) {
-        for (uint32_t t = 1; t < n_token && p->thread == 0; t++) {
+static void close_gaps(struct pass *p, float *x, uint32_t n, uint32_t stride, uint32_t n_token) {
+    if (n_token == 1 || stride == n) {
+        return;
+    }
+    while (next_share(p)) {
+        for (uint32_t t = 1; t < n_token && p->turn.share == 0; t++) {
             memmove(x + (uint64_t)t * n, x + (uint64_t)t * stride, n * sizeof *x);
         }
-        kllm_team_barrier(p->ctx);
     }
 }
 
 // One row is shared by all threads, and each has to take outliers out of it: so each works on a
 // copy of its own.
-struct inputs kllm_inputs(const struct pass *p, float *x, uint32_t stride, uint32_t cols,
+struct inputs kllm_inputs(struct pass *p, float *x, uint32_t stride, uint32_t cols,
                           uint32_t n_token, enum use use) {
     if (use == AS_FLOATS) {
         close_gaps(p, x, cols, stride, n_token);
         return (struct inputs){x, NULL, NULL, n_token};
     }
-    uint32_t first = first_private_row(p, n_token);
-    struct span own = prepare_share(p, n_token);
-    if (n_token == 1 && p->n_thread > 1) {
-        float *copy = (float *)region(p->ctx, KLLM_R_COPY) + (uint64_t)p->thread * widest(p->m);
-        x = memcpy(copy, x, cols * sizeof *x);
+    if (n_token == 1) {
+        if (p->n_thread > 1) {
+            float *copy =
+                (float *)region(p->ctx, KLLM_R_COPY) + (uint64_t)p->thread * widest(p->m);
+            x = memcpy(copy, x, cols * sizeof *x);
+        }
+        quantize_row(p, x, cols, first_row(p, 1));
+        return inputs_of(p, x, cols, n_token);
     }
-    for (uint32_t t = own.begin; t < own.end; t++) {
-        quantize_row(p, x + (uint64_t)t * stride, cols, first + t);
+    while (next_share(p)) {
+        struct span rows = share(p, n_token);
+        for (uint32_t t = rows.begin; t < rows.end; t++) {
+            quantize_row(p, x + (uint64_t)t * stride, cols, t);
+        }
     }
-    prepare_done(p, n_token);
     return inputs_of(p, x, cols, n_token);
 }
 
-struct inputs kllm_norm_inputs(const struct pass *p, const float *x, uint32_t n_token,
+// Normalises a row of x to row `row` of inputs.
+static void norm_row(const struct pass *p, const float *x, uint32_t row,
+                     const struct kllm_tensor *w, const struct kllm_tensor *b, enum use use) {
+    uint32_t n = p->m->n_embd;
+    float *y = (float *)region(p->ctx, KLLM_R_NORM) + (uint64_t)row * n;
+    norm(p, y, x, w, b);
+    if (use == QUANTIZED) {
+        quantize_row(p, y, n, row);
+    }
+}
+
+struct inputs kllm_norm_inputs(struct pass *p, const float *x, uint32_t n_token,
                                const struct kllm_tensor *w, const struct kllm_tensor *b,
                                enum use use) {
     uint32_t n = p->m->n_embd;
-    uint32_t first = first_private_row(p, n_token);
-    float *y = (float *)region(p->ctx, KLLM_R_NORM) + (uint64_t)first * n;
-    struct span own = prepare_share(p, n_token);
-    for (uint32_t t = own.begin; t < own.end; t++) {
-        norm(p, y + (uint64_t)t * n, x + (uint64_t)t * n, w, b);
-        if (use == QUANTIZED) {
-            quantize_row(p, y + (uint64_t)t * n, n, first + t);
+    if (n_token == 1) {
+        norm_row(p, x, first_row(p, 1), w, b, use);
+    } else {
+        while (next_share(p)) {
+            struct span rows = share(p, n_token);
+            for (uint32_t t = rows.begin; t < rows.end; t++) {
+                norm_row(p, x + (uint64_t)t * n, t, w, b, use);
+            }
         }
     }
-    prepare_done(p, n_token);
-    return inputs_of(p, y, n, n_token);
+    const float *y = region(p->ctx, KLLM_R_NORM);
+    return inputs_of(p, y + (uint64_t)first_row(p, n_token) * n, n, n_token);
 }
 
 // The kernels of a weight type.

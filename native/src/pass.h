@@ -13,6 +13,7 @@ struct pass {
     uint32_t n_token;
     uint32_t thread;
     uint32_t n_thread;
+    struct turn turn;
 };
 
 struct span {
@@ -20,13 +21,19 @@ struct span {
     uint32_t end;
 };
 
-// The share of n units that falls to this thread: contiguous, as even as possible.
-KLLM_INLINE struct span share(const struct pass *p, uint32_t n) {
-    return (struct span){(uint32_t)((uint64_t)n * p->thread / p->n_thread),
-                         (uint32_t)((uint64_t)n * (p->thread + 1) / p->n_thread)};
+// A stage of a pass, what all threads do before any goes on, is a loop over the shares of it that
+// fall to this thread. Only inside may it write what others read.
+KLLM_INLINE int next_share(struct pass *p) {
+    return kllm_team_next(p->ctx, p->thread, &p->turn);
 }
 
-// This thread's share of a matrix's rows, in whole groups.
+// What of n units the share in hand covers: contiguous, as even as possible.
+KLLM_INLINE struct span share(const struct pass *p, uint32_t n) {
+    return (struct span){(uint32_t)((uint64_t)n * p->turn.share / p->turn.n_share),
+                         (uint32_t)((uint64_t)n * (p->turn.share + 1) / p->turn.n_share)};
+}
+
+// The same of a matrix's rows, in whole groups.
 KLLM_INLINE struct span row_share(const struct pass *p, uint32_t rows) {
     struct span groups = share(p, (rows + KLLM_GROUP - 1) / KLLM_GROUP);
     return (struct span){groups.begin * KLLM_GROUP, min_u32(groups.end * KLLM_GROUP, rows)};
@@ -72,11 +79,11 @@ KLLM_INLINE enum use use_of(const struct kllm_tensor *w) {
 
 /// Makes n_token rows of x, stride floats apart, inputs: quantised, or their gaps closed. All
 /// threads call it, each does its share.
-struct inputs kllm_inputs(const struct pass *p, float *x, uint32_t stride, uint32_t cols,
+struct inputs kllm_inputs(struct pass *p, float *x, uint32_t stride, uint32_t cols,
                           uint32_t n_token, enum use use);
 
 /// Normalises n_token rows of x [n_embd] to inputs; all threads call it.
-struct inputs kllm_norm_inputs(const struct pass *p, const float *x, uint32_t n_token,
+struct inputs kllm_norm_inputs(struct pass *p, const float *x, uint32_t n_token,
                                const struct kllm_tensor *w, const struct kllm_tensor *b,
                                enum use use);
 

@@ -10,7 +10,7 @@ _Static_assert(KLLM_R_COUNT == 16, "kllm_plan_need fills every region");
 static void region_bytes(uint64_t n_bytes[KLLM_R_COUNT], const struct kllm_image *m,
                          const struct kllm_config *config) {
     uint64_t n_batch = config->n_batch;
-    uint64_t n_private = max_u32(config->n_batch, config->n_thread);
+    uint64_t n_row = n_batch + config->n_thread; // those of a batch, then one of each thread
     uint64_t n_q = (uint64_t)m->n_head * m->head_dim;
     uint64_t n_kv = (uint64_t)m->n_head_kv * m->head_dim;
     struct kv_shape kv = kllm_kv_shape(config->kv_dtype, config->n_ctx, m->head_dim);
@@ -22,12 +22,13 @@ static void region_bytes(uint64_t n_bytes[KLLM_R_COUNT], const struct kllm_image
         (uint64_t)config->n_slot * m->n_layer * m->n_head_kv * (kv.k_bytes + kv.v_bytes);
     n_bytes[KLLM_R_BATCH] = n_batch * sizeof(struct pass_token);
     n_bytes[KLLM_R_X] = n_batch * m->n_embd * 4;
-    n_bytes[KLLM_R_NORM] = n_private * m->n_embd * 4;
-    n_bytes[KLLM_R_QKV] = n_batch * (n_q + 2 * n_kv) * 4;
+    n_bytes[KLLM_R_NORM] = n_row * m->n_embd * 4;
+    uint64_t n_qkv = n_q + 2 * n_kv; // or a product that is then added to the residual stream
+    n_bytes[KLLM_R_QKV] = n_batch * (n_qkv > m->n_embd ? n_qkv : m->n_embd) * 4;
     n_bytes[KLLM_R_ATTN] = n_batch * n_q * 4;
     n_bytes[KLLM_R_FFN] = n_batch * ffn_stride(m) * 4;
-    n_bytes[KLLM_R_ACT] = n_private * q8_bytes(widest(m));
-    n_bytes[KLLM_R_OUTLIER] = n_private * KLLM_N_OUTLIER * sizeof(struct outlier);
+    n_bytes[KLLM_R_ACT] = n_row * q8_bytes(widest(m));
+    n_bytes[KLLM_R_OUTLIER] = n_row * KLLM_N_OUTLIER * sizeof(struct outlier);
     n_bytes[KLLM_R_COPY] = (uint64_t)config->n_thread * widest(m) * 4;
     n_bytes[KLLM_R_WORK] = config->n_thread * kllm_attention_work_bytes(m, config);
     n_bytes[KLLM_R_LOGITS] = (uint64_t)config->n_logits * m->n_vocab * 4;

@@ -7,6 +7,9 @@
 
 struct kllm_ctx;
 
+// Shares of a stage for each thread where others want the cores too.
+enum { KLLM_FINE_SHARES = 4, KLLM_MAX_SHARE = KLLM_FINE_SHARES * KLLM_MAX_THREAD };
+
 // Lives in the context. Written with atomic operations by threads_linux.c alone.
 struct team {
     uint32_t n_running; // helper threads that were started
@@ -14,18 +17,37 @@ struct team {
     uint32_t stop;      // 1 asks them to end
     uint32_t job;       // counts the passes handed out; helpers wait for it to change
     uint32_t n_asleep;  // helpers sleeping on job
-    uint32_t n_arrived; // at the barrier
-    uint32_t phase;     // counts the barriers passed
-    uint32_t n_waiting; // asleep at the barrier
-    uint32_t polite;    // barriers at which to spin shortly, since others want the cores
+    uint32_t n_arrived; // at the end of the pass
+    uint32_t n_ended;   // counts the passes that every thread has left
+    uint32_t n_share;   // shares of each stage of the pass in hand
+    uint32_t first;     // its first stage
+    uint32_t n_done;    // shares of the stage in hand that are done
+    uint32_t stage;     // counts the stages ended
+    uint32_t n_waiting; // asleep until the stage or the pass ends
+    uint32_t polite;    // stages at which to spin shortly, since others want the cores
     const void *image;
     uint64_t thread[KLLM_MAX_THREAD];
+    uint32_t taken[KLLM_MAX_SHARE]; // the stage, counted from 1, in which a share was last taken
+};
+
+// Where a thread stands in the pass.
+struct turn {
+    uint32_t stage;
+    uint32_t share; // that it holds
+    uint32_t n_share;
+    uint32_t held; // 1 if it holds one
 };
 
 /// Runs kllm_pass on every thread and returns when all have ended.
 void kllm_team_run(struct kllm_ctx *ctx, const struct kllm_image *image);
 
-/// Waits until every thread of the pass has arrived.
-void kllm_team_barrier(struct kllm_ctx *ctx);
+/// Hands back the share of a stage that the thread holds, if any, and takes another. Returns 0,
+/// once all shares of all threads are done, when none is left; the next stage then begins.
+///
+/// A thread first takes the shares that are its own by its number, then what others left: one that
+/// has lost its core delays the rest by the share it holds and no more. When it runs again it finds
+/// its stage over and follows: what it read meanwhile may be half of another stage, so before its
+/// first share of a stage it may write nothing but memory of its own.
+int kllm_team_next(struct kllm_ctx *ctx, uint32_t thread, struct turn *turn);
 
 #endif

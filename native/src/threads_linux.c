@@ -13,10 +13,10 @@
 #include "context.h"
 
 enum spin {
-    SPIN_BARRIER = 2000,   // pauses before a thread at the barrier sleeps, about 50 microseconds
-    SPIN_POLITE = 100,     // the same where others want the cores
-    SPIN_IDLE = 4000,      // pauses before an idle helper sleeps
-    POLITE_BARRIERS = 1000 // how long one wait in vain is remembered: some tokens
+    SPIN_STAGE = 2000,   // pauses before a thread without a share sleeps, about 50 microseconds
+    SPIN_POLITE = 100,   // the same where others want the cores
+    SPIN_IDLE = 4000,    // pauses before an idle helper sleeps
+    POLITE_STAGES = 1000 // how long one wait in vain is remembered: some tokens
 };
 
 static uint32_t count_cores(void) {
@@ -61,37 +61,75 @@ static void change(uint32_t *word, uint32_t *n_asleep) {
     }
 }
 
-// How long to spin at the barrier. Spinning is fastest while every thread has a core; where they
+// How long to spin. Spinning is fastest while every thread has a core; where they
 // share cores with others, a thread that sleeps is let run sooner when it wakes.
-static uint32_t spins_now(const struct team *team) {
-    int polite =
-        team->n_running >= team->n_core || __atomic_load_n(&team->polite, __ATOMIC_RELAXED) != 0;
-    return polite ? SPIN_POLITE : SPIN_BARRIER;
+static int is_polite(const struct team *team) {
+    return team->n_running >= team->n_core ||
+           __atomic_load_n(&team->polite, __ATOMIC_RELAXED) != 0;
 }
 
-static void learn(struct team *team, uint32_t spins, int slept) {
+static void learn(struct team *team, int slept_after_spinning) {
     uint32_t polite = __atomic_load_n(&team->polite, __ATOMIC_RELAXED);
     if (polite != 0) {
         __atomic_store_n(&team->polite, polite - 1, __ATOMIC_RELAXED);
-    } else if (slept && spins == SPIN_BARRIER) {
-        __atomic_store_n(&team->polite, POLITE_BARRIERS, __ATOMIC_RELAXED);
+    } else if (slept_after_spinning) {
+        __atomic_store_n(&team->polite, POLITE_STAGES, __ATOMIC_RELAXED);
     }
 }
 
-void kllm_team_barrier(struct kllm_ctx *ctx) {
+// Waits until *word is no longer `seen`, as long awake as manners allow.
+static void wait_politely(struct team *team, uint32_t *word, uint32_t seen) {
+    int polite = is_polite(team);
+    int slept = wait_for_change(word, seen, &team->n_waiting, polite ? SPIN_POLITE : SPIN_STAGE);
+    learn(team, slept && !polite);
+}
+
+// Takes a share of a stage unless it is taken or the stage is over. The order matters: a share that
+// nobody has taken since it was looked at keeps the stage, if that was in hand then, from ending.
+static int take(struct team *team, uint32_t stage, uint32_t share) {
+    uint32_t seen = load(&team->taken[share]);
+    return seen != stage + 1 && load(&team->stage) == stage &&
+           __atomic_compare_exchange_n(&team->taken[share], &seen, stage + 1, 0, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED);
+}
+
+int kllm_team_next(struct kllm_ctx *ctx, uint32_t thread, struct turn *turn) {
     struct team *team = &ctx->team;
-    uint32_t n_thread = team->n_running + 1;
-    if (n_thread == 1) {
-        return;
+    if (team->n_running == 0) {
+        turn->held ^= 1;
+        return (int)turn->held;
     }
-    uint32_t phase = load(&team->phase);
-    if (__atomic_add_fetch(&team->n_arrived, 1, __ATOMIC_ACQ_REL) == n_thread) {
+    if (turn->held) {
+        turn->held = 0;
+        if (__atomic_add_fetch(&team->n_done, 1, __ATOMIC_ACQ_REL) == turn->n_share) {
+            __atomic_store_n(&team->n_done, 0, __ATOMIC_RELAXED);
+            change(&team->stage, &team->n_waiting);
+        }
+    }
+    uint32_t own = turn->n_share / (team->n_running + 1) * thread;
+    for (uint32_t i = 0; i < turn->n_share; i++) {
+        turn->share = own + i < turn->n_share ? own + i : own + i - turn->n_share;
+        if (take(team, turn->stage, turn->share)) {
+            turn->held = 1;
+            return 1;
+        }
+    }
+    if (load(&team->stage) == turn->stage) {
+        wait_politely(team, &team->stage, turn->stage);
+    }
+    turn->stage++;
+    return 0;
+}
+
+// Ends a pass: the caller may change what it read when every thread has left it.
+static void leave(struct team *team) {
+    uint32_t seen = load(&team->n_ended);
+    if (__atomic_add_fetch(&team->n_arrived, 1, __ATOMIC_ACQ_REL) == team->n_running + 1) {
         __atomic_store_n(&team->n_arrived, 0, __ATOMIC_RELAXED);
-        change(&team->phase, &team->n_waiting);
-        return;
+        change(&team->n_ended, &team->n_waiting);
+    } else {
+        wait_politely(team, &team->n_ended, seen);
     }
-    uint32_t spins = spins_now(team);
-    learn(team, spins, wait_for_change(&team->phase, phase, &team->n_waiting, spins));
 }
 
 struct start {
@@ -113,7 +151,7 @@ static void *helper(void *argument) {
             return NULL;
         }
         kllm_pass(ctx, ctx->team.image, thread);
-        kllm_team_barrier(ctx);
+        leave(&ctx->team);
     }
 }
 
@@ -156,8 +194,21 @@ void kllm_team_stop(void *arena) {
     team->stop = 0;
 }
 
+// Fixes the shares of a pass: one for each thread, which is fastest while each has a core, or some
+// that are smaller, of which a thread that loses its core holds only one.
+static void set_shares(struct team *team) {
+    uint32_t n_thread = team->n_running + 1;
+    uint32_t n_share = n_thread > 1 && is_polite(team) ? n_thread * KLLM_FINE_SHARES : n_thread;
+    for (uint32_t i = team->n_share; i < n_share; i++) {
+        team->taken[i] = team->stage; // not in the next stage, however long ago it was
+    }
+    team->n_share = n_share;
+    team->first = team->stage;
+}
+
 void kllm_team_run(struct kllm_ctx *ctx, const struct kllm_image *image) {
     struct team *team = &ctx->team;
+    set_shares(team);
     if (team->n_running == 0) {
         kllm_pass(ctx, image, 0);
         return;
@@ -165,5 +216,5 @@ void kllm_team_run(struct kllm_ctx *ctx, const struct kllm_image *image) {
     team->image = image;
     change(&team->job, &team->n_asleep);
     kllm_pass(ctx, image, 0);
-    kllm_team_barrier(ctx);
+    leave(team);
 }
