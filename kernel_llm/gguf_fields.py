@@ -78,14 +78,15 @@ class Fields:
                 self.refuse(KLLM_ERR_UNSUPPORTED, key, "the layers differ")
         return values[0]
 
-    def positive(self, key, default=None):
-        """Returns a finite float above 0."""
+    def positive(self, key, default=None, below=3.5e38):
+        """Returns a float above 0 and below a limit, one that float32 holds as well."""
         if self._absent(key, default):
             return default
         self._expect(key, ("f32", "f64"))
         value = self.values[key]
-        if not 0.0 < value <= 3.5e38:
-            self.refuse(KLLM_ERR_RANGE, key, "%s is not a positive finite number" % value)
+        if not 1.2e-38 < value < below:
+            text = "%s is not a positive number below %s" % (value, below)
+            self.refuse(KLLM_ERR_RANGE, key, text)
         return value
 
     def string(self, key, default=None):

@@ -10,6 +10,7 @@ from kernel_llm.gguf_sources import find_sources
 from kernel_llm.gguf_types import DTYPES
 
 _QK = _abi.KLLM_QK
+_EPS_BELOW = 0.999  # an image has one below 1, as float32
 
 
 class Hyper:
@@ -109,7 +110,7 @@ def _read_llama(gguf, hyper):
     fields = gguf.fields
     hyper.arch = _abi.KLLM_ARCH_LLAMA
     hyper.rope = _abi.KLLM_ROPE_ADJACENT
-    hyper.norm_eps = fields.positive("llama.attention.layer_norm_rms_epsilon")
+    hyper.norm_eps = fields.positive("llama.attention.layer_norm_rms_epsilon", below=_EPS_BELOW)
     key = "llama.rope.dimension_count"
     hyper.n_rot = fields.uint(key, 1, hyper.head_dim, hyper.head_dim)
     if hyper.n_rot % 2:
@@ -168,7 +169,7 @@ def _read_gpt2(gguf, hyper):
     fields = gguf.fields
     hyper.arch = _abi.KLLM_ARCH_GPT2
     hyper.rope = _abi.KLLM_ROPE_NONE
-    hyper.norm_eps = fields.positive("gpt2.attention.layer_norm_epsilon")
+    hyper.norm_eps = fields.positive("gpt2.attention.layer_norm_epsilon", below=_EPS_BELOW)
     if hyper.n_head_kv != hyper.n_head or hyper.n_q != hyper.n_embd:
         text = "gpt2 with grouped queries or heads that do not fill the embedding"
         fields.refuse(KLLM_ERR_UNSUPPORTED, "gpt2.attention.head_count", text)

@@ -164,8 +164,9 @@ for key in ("attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.scaling.
     for value in (float("nan"), float("inf"), -float("inf"), 0.0, -0.0, -1.0):
         add(16, "%s of %s" % (key, value), RANGE, key, put("llama." + key, F32, value),
             "llama." + key)  # fmt: skip
-add(16, "epsilon past float32", RANGE, "rms_epsilon",
-    put("llama.attention.layer_norm_rms_epsilon", F64, 1e300))  # fmt: skip
+for value in (1e300, 1.0, 0.99999999999, 1e-300):
+    add(16, "epsilon of %s" % value, RANGE, "rms_epsilon",
+        put("llama.attention.layer_norm_rms_epsilon", F64, value))  # fmt: skip
 add(16, "frequency factor 0", RANGE, "rope_freqs",
     added("rope_freqs.weight", TYPE_F32, [16], struct.pack("<16f", *[1.0] * 15, 0.0)))  # fmt: skip
 for n in (0, 1, 4, 24, 33, 2**31 + 1, 2**32 - 1):
