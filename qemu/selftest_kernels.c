@@ -122,7 +122,8 @@ static const struct shape shapes[] = {
     {"patch_f32_q", FILL_BYTES, FILL_OUTLIERS, FILL_NONE, {16, 96, 5, 40}, 0, 96},
     {"pick_f32", FILL_NONE, FILL_F32, FILL_NONE, {577}, 0, 0},
     {"pick_f32", FILL_NONE, FILL_F32, FILL_NONE, {2}, 0, 0},
-    {"quantize_f16_f32", FILL_F32, FILL_NONE, FILL_NONE, {576}, 0, 0},
+    {"quantize_f16", FILL_F32, FILL_NONE, FILL_NONE, {576}, 0, 0},
+    {"quantize_f16", FILL_BYTES, FILL_NONE, FILL_NONE, {96}, 0, 0}, // any floats, tiny and huge
     {"quantize_q8", FILL_F32, FILL_NONE, FILL_NONE, {576}, 0, 0},
     {"rmsnorm_f32", FILL_F32, FILL_F32, FILL_NONE, {384}, 1e-5f, 0},
     {"rmsnorm_f32", FILL_F32, FILL_F32, FILL_NONE, {41}, 1e-5f, 0},
