@@ -5,6 +5,7 @@ from benches import stats, table
 from benches.result import ResultError
 
 COLOURS = {"scalar": "#8a8f98", "simd": "#1f77b4", "": "#8a8f98"}
+EDGES = (0.8, 1.5)  # of the figure, in medians
 
 
 def plot(path, run, history=()):
@@ -47,16 +48,16 @@ def _boxes(axis, rows, places):
         middle = row.summary.median or 1
         values = [v / middle for v in row.values]
         low, q1, q3, high = (stats.percentile(values, p) for p in (5, 25, 75, 95))
-        axis.plot([low, high], [y, y], color=COLOURS[row.level], linewidth=1)
+        axis.plot([low, min(high, EDGES[1])], [y, y], color=COLOURS[row.level], linewidth=1)
         axis.barh(y, q3 - q1, left=q1, height=0.6, color=COLOURS[row.level], alpha=0.6)
-        outside = [v for v in values if v < low or v > high]
+        outside = [min(max(v, EDGES[0]), EDGES[1]) for v in values if v < low or v > high]
         axis.plot(outside, [y] * len(outside), ".", markersize=2, alpha=0.3, color="black")
         axis.plot([1, 1], [y - 0.3, y + 0.3], color="black", linewidth=1)
     axis.set_yticks(list(places), [f"{r.id}  {table.quantity(r.summary.median)}" for r in rows],
                     fontsize=7)  # fmt: skip
-    axis.set_xscale("log")
+    axis.set_xlim(EDGES[0] - 0.01, EDGES[1] + 0.01)
     axis.margins(y=0.01)
-    axis.set_xlabel("time / median of the row")
+    axis.set_xlabel("time / median of the row; what lies beyond is drawn at the edge")
     axis.grid(axis="x", alpha=0.3)
 
 

@@ -77,8 +77,9 @@ def _bandwidths(run):
 
 
 def _step(row):
-    """Returns the size of the stream rows that a row's footprint fits into."""
-    return min((n for n in SIZES.values() if n >= row.work["foot"]), default=max(SIZES.values()))
+    """Returns the size of the stream rows that is nearest to a row's footprint, by its factor."""
+    foot = max(1, row.work["foot"])
+    return min(SIZES.values(), key=lambda n: max(n / foot, foot / n))
 
 
 def _limit(row, bandwidth):
