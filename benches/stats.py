@@ -10,7 +10,9 @@ Outliers are counted and named, never dropped.
 
 import math
 import struct
+from collections import Counter
 from functools import lru_cache
+from statistics import NormalDist
 from typing import NamedTuple
 
 MAD_TO_SIGMA = 1.482602218505602  # 1 / inverse normal CDF of 0.75
@@ -268,10 +270,7 @@ def trend(values):
     if n < 3:
         return 0.0
     s = sum((xs[j] > xs[i]) - (xs[j] < xs[i]) for i in range(n) for j in range(i + 1, n))
-    counts = {}
-    for x in xs:
-        counts[x] = counts.get(x, 0) + 1
-    ties = sum(t * (t - 1) * (2 * t + 5) for t in counts.values())
+    ties = sum(t * (t - 1) * (2 * t + 5) for t in Counter(xs).values())
     variance = (n * (n - 1) * (2 * n + 5) - ties) / 18
     if s == 0 or variance <= 0:
         return 0.0
@@ -321,19 +320,13 @@ def _log_choose(n, k):
 
 def _u_statistic(xs, ys):
     """Returns u of xs over ys and the sizes of the groups of equal values (2 and more)."""
-    ordered = sorted(xs + ys)
-    ties = []
-    ranks = {}
-    i = 0
-    while i < len(ordered):
-        j = i
-        while j < len(ordered) and ordered[j] == ordered[i]:
-            j += 1
-        ranks[ordered[i]] = (i + 1 + j) / 2
-        if j - i > 1:
-            ties.append(j - i)
-        i = j
+    counts = Counter(xs + ys)
+    ranks, before = {}, 0
+    for value in sorted(counts):
+        ranks[value] = before + (counts[value] + 1) / 2
+        before += counts[value]
     rank_sum = math.fsum(ranks[x] for x in xs)
+    ties = [n for n in counts.values() if n > 1]
     return rank_sum - len(xs) * (len(xs) + 1) / 2, ties
 
 
@@ -362,17 +355,9 @@ def _ratio_rank(n, m, level):
             tail += counts[rank]
             rank += 1
         return rank, max(0.0, 1 - 2 * tail / total)
-    z = _normal_quantile(0.5 + level / 2)
+    z = NormalDist().inv_cdf(0.5 + level / 2)
     spread = z * math.sqrt(pairs * (n + m + 1) / 12)
     return max(1, math.floor(pairs / 2 - spread)), level
-
-
-def _normal_quantile(p):
-    lo, hi = -10.0, 10.0
-    for _ in range(80):
-        z = (lo + hi) / 2
-        lo, hi = (z, hi) if math.erfc(-z / math.sqrt(2)) / 2 < p else (lo, z)
-    return (lo + hi) / 2
 
 
 def _pair_ratio(xs, ys, rank):
