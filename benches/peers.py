@@ -194,9 +194,9 @@ def _tell(outcomes, resident, engines, missing):
     if resident:
         verdict = _resident_verdict(resident)
         verdicts.append(verdict)
-        parts = ", ".join(f"{name} {resident[name] / 1e6:.1f}" for name in ("image", "plan"))
-        text = (f"{RESIDENT:24} grown by {resident['grown'] / 1e6:.1f} MB: {parts}, beside them "
-                f"{verdict.reached / 1e6:.1f}")  # fmt: skip
+        image, plan = resident["image"] / 1e6, resident["plan"] / 1e6
+        text = (f"{RESIDENT:24} grown by {resident['grown'] / 1e6:.1f} MB, "
+                f"image {image:.1f} + plan {plan:.1f}")  # fmt: skip
         _say(f"{text:84} {verdict.target:>8} {_word(verdict)}", STYLES[_word(verdict)])
     f = machine.fingerprint()
     _say("")
@@ -215,7 +215,7 @@ def _tell(outcomes, resident, engines, missing):
 
 def _resident_verdict(resident):
     beside = resident["grown"] - resident["image"] - resident["plan"]
-    return Verdict(RESIDENT, "", f"≤ {RESIDENT_MOST // 10**6} MB", beside, beside <= RESIDENT_MOST)
+    return Verdict(RESIDENT, "", f"≤ +{RESIDENT_MOST // 10**6} MB", beside, beside <= RESIDENT_MOST)
 
 
 def _settings(outcomes):

@@ -22,7 +22,6 @@ N_BEFORE = 64  # tokens before those of a decode row
 N_FAR = 2000
 N_CTX = 512
 SAMPLE_NS = 50_000_000
-MOST_GROWN = 5_000_000  # resident bytes beside image and plan
 OPEN_S = 0.05
 READ_SHARE = Target(0.85)
 
