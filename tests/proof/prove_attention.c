@@ -14,9 +14,9 @@ void prove_kv_shape(void) {
 
 void prove_work(void) {
     struct kllm_image m;
-    uint32_t n_ctx = any_u32();
-    assume(n_ctx <= KLLM_MAX_CTX && m.head_dim <= KLLM_MAX_HEAD_DIM && m.n_head_kv >= 1 &&
-           m.n_head <= KLLM_MAX_HEAD);
-    prove(kllm_attention_work_bytes(&m, n_ctx) <= (uint64_t)1 << 34,
+    struct kllm_config config;
+    assume(config.n_ctx <= KLLM_MAX_CTX && config.n_batch <= KLLM_MAX_BATCH &&
+           m.head_dim <= KLLM_MAX_HEAD_DIM && m.n_head_kv >= 1 && m.n_head <= KLLM_MAX_HEAD);
+    prove(kllm_attention_work_bytes(&m, &config) <= (uint64_t)1 << 36,
           "the work space of a thread is below the bound");
 }

@@ -12,10 +12,11 @@ struct kv_shape kllm_kv_shape(uint32_t dtype, uint32_t n_ctx, uint32_t head_dim)
     return kv;
 }
 
-uint64_t kllm_attention_work_bytes(const struct kllm_image *image, uint32_t n_ctx) {
-    (void)image, (void)n_ctx;
+uint64_t kllm_attention_work_bytes(const struct kllm_image *image,
+                                   const struct kllm_config *config) {
+    (void)image, (void)config;
     uint64_t n_bytes = any_u64();
-    assume(n_bytes <= (uint64_t)1 << 34);
+    assume(n_bytes <= (uint64_t)1 << 36);
     return n_bytes;
 }
 
