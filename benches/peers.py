@@ -215,7 +215,9 @@ def _tell(outcomes, resident, engines, missing):
 
 def _resident_verdict(resident):
     beside = resident["grown"] - resident["image"] - resident["plan"]
-    return Verdict(RESIDENT, "", f"≤ +{RESIDENT_MOST // 10**6} MB", beside, beside <= RESIDENT_MOST)
+    return Verdict(
+        RESIDENT, "", f"≤ +{RESIDENT_MOST // 10**6} MB", beside, beside <= RESIDENT_MOST
+    )
 
 
 def _settings(outcomes):
