@@ -126,8 +126,11 @@ static uint32_t list_words(const struct vocab *v, const struct rule *rule, struc
                            const uint8_t *text, uint64_t n_left, uint64_t readable) {
     uint32_t n_bytes = n_left < BLOCK_KNOWN ? (uint32_t)n_left : BLOCK_KNOWN;
     if (readable < BLOCK_READ) {
-        memset(list->copy, 0, BLOCK_READ);
-        memcpy(list->copy, text, readable);
+        for (uint32_t i = 0; i < BLOCK_READ; i += 8) { // bare metal copies byte by byte
+            uint64_t n = readable > i ? readable - i : 0;
+            uint64_t bytes = n >= 8 ? load_u64(text + i) : load_bytes(text + i, n);
+            memcpy(list->copy + i, &bytes, 8);
+        }
         text = list->copy;
     }
     uint64_t starts =
