@@ -164,8 +164,7 @@ def mix_line(model, cpu, ram_mib, prompt):
 def parse_arguments():
     parser = argparse.ArgumentParser(description="runs the bare-metal images under QEMU")
     parser.add_argument("--cpu", action="append", choices=CPUS, help="default: both")
-    parser.add_argument("--model", help="image or GGUF file; default: the model in "
-                        "the box generates, a tiny seeded one is counted")  # fmt: skip
+    parser.add_argument("--model", help="image or GGUF file; default: the one in the box")
     parser.add_argument("--ram", type=int, default=build.RAM_MIB, metavar="MIB")
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--prompt", default=PROMPT)
@@ -184,16 +183,15 @@ def main():
     tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
     tiny = build.tiny_model()
     model = build.packed(args.model or builtin_path("q4_0"))
-    counted = model if args.model else tiny
     is_good = True
     try:
         table = {}
         for cpu in args.cpu or CPUS:
             is_good = run_board(cpu, tiny, model, args) and is_good
-            table[cpu] = count(counted, cpu, args.ram)
+            table[cpu] = count(model, cpu, args.ram)
         print_counts(table)
         print(mix_line(model, next(iter(table)), args.ram, args.prompt))
-        digest = hashlib.sha256(counted.read_bytes()).hexdigest()[:16]
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
         sizes = counts.size_rows({image: build.link(image, tiny) for image in counts.ENTRIES})
         result = counts.run_of([*counts.count_rows(table, digest), *sizes])
         save(args.json, [result])
