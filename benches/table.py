@@ -111,7 +111,7 @@ def notes(report, found):
     f, c = run.fingerprint, run.conditions
     judged = [line for line in found if line.verdict]
     if run.clock == "emulated":
-        yield f"clock: emulated ({f.get('qemu')}): that it runs, not how fast"
+        yield f"clock: emulated ({f.get('qemu')}): that it runs, not how fast", False
     missed = [line.key for line in judged if line.verdict == "MISS"]
     board = f", {f['board']}" if f.get("board") else ""
     yield (
