@@ -29,7 +29,6 @@ LEFT_OUT = [
     ("prove_header", "image.c", "m->vocab_bytes <= m->weights_off - m->vocab_off", "1"),
     ("prove_places", "vocab_check.c", "n_bytes <= h->n_bytes - off",
      "n_bytes + off <= h->n_bytes"),
-    ("prove_places", "vocab_check.c", "h->word_bits <= MAX_TABLE_BITS", "h->word_bits <= 63"),
 ]  # fmt: skip
 
 
