@@ -8,7 +8,6 @@ a process of its own; a ratio of 2 says that the peer takes twice our time. A pe
 is named with what installs it. docs/benchmarking.md says what each row does.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -27,6 +26,7 @@ from benches.progress import progress
 from benches.remote import BuildError
 from benches.run import Options
 from kernel_llm.errors import KllmError
+from kernel_llm.terminal import Parser, run_command
 
 SECONDS = 300.0
 MODEL = "smollm2-135m"
@@ -37,7 +37,7 @@ STYLES = {"pass": "green", "MISS": "red"}
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m benches.peers", description=__doc__.strip().split("\n\n")[0],
         epilog="Exit status: 0, 2 for wrong usage, 130 if interrupted. Targets do not change it.",
     )  # fmt: skip
@@ -56,20 +56,16 @@ def parser():
 
 def main(arguments=None):
     """Holds the contests; returns the exit status."""
-    args = parser().parse_args(arguments)
-    engines = None
+    return run_command("benches.peers", lambda: _run(parser().parse_args(arguments)),
+                       (BuildError, ValueError))  # fmt: skip
+
+
+def _run(args):
+    engines = Engines(dict(_name_and_folder(text) for text in args.peer))
     try:
-        folders = dict(_name_and_folder(text) for text in args.peer)
-        engines = Engines(folders)
         return run(args, engines)
-    except (BuildError, KllmError, OSError, ValueError) as error:
-        sys.stderr.write(f"benches.peers: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
     finally:
-        if engines:
-            engines.close()
+        engines.close()
 
 
 def _name_and_folder(text):

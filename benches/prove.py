@@ -7,7 +7,6 @@ and lets the gate decide with its rerun. Nothing and 8 must pass, 12 must not. W
 repetitions are added to those of earlier calls, so that many short calls make one large number.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from benches.declare import Selection, collect
 from benches.progress import progress
 from benches.result import IDENTITY, ResultError, Run, write_text
 from benches.run import Options, Probe, measure, timer_step
+from kernel_llm.terminal import Parser, run_command
 
 ROWS = ("tokenize/100", "dequantize/q4_0/32x32", "dot/f32/384", "matvec/f32/384x384",
         "matvec/q8_0/384x384", "matvec/q4_0/384x384", "layernorm/384", "softmax/256",
@@ -178,9 +178,7 @@ def repeat(tally, trial, args):
 
 
 def parser():
-    p = argparse.ArgumentParser(
-        prog="python -m benches.prove", description=__doc__.split("\n\n")[0]
-    )
+    p = Parser(prog="python -m benches.prove", description=__doc__.split("\n\n")[0])
     p.add_argument("--repeat", type=int, default=300)
     p.add_argument("--seconds", type=float, help="end earlier, after so long")
     p.add_argument("--samples", type=int, default=30, help="of each row (30)")
@@ -193,7 +191,10 @@ def parser():
 
 
 def main(arguments=None):
-    p = parser()
+    return run_command("benches.prove", lambda: _prove(parser(), arguments), (ResultError,))
+
+
+def _prove(p, arguments):
     args = p.parse_args(arguments)
     if args.repeat < 0 or args.samples < gate.N_LEAST:
         p.error(f"--repeat 0 or more, --samples {gate.N_LEAST} or more")
@@ -206,16 +207,12 @@ def main(arguments=None):
         "machine": {k: known[k] for k in IDENTITY["wall"]},
         "rows": [b.id for b in best.values() if b.id != gate.CONTROL],
     })  # fmt: skip
-    try:
-        if args.out and args.out.exists():
-            tally.load(args.out)
-        options = Options(warmup=10, samples=args.samples)
-        repeat(tally, Trial(list(best.values()), options, not args.stored, timer_step()), args)
-        if args.out:
-            write_text(args.out, json.dumps(tally.data, indent=1) + "\n")
-    except (OSError, ResultError) as error:
-        sys.stderr.write(f"benches.prove: {error}\n")
-        return gate.USAGE
+    if args.out and args.out.exists():
+        tally.load(args.out)
+    options = Options(warmup=10, samples=args.samples)
+    repeat(tally, Trial(list(best.values()), options, not args.stored, timer_step()), args)
+    if args.out:
+        write_text(args.out, json.dumps(tally.data, indent=1) + "\n")
     if args.json:
         sys.stdout.write(json.dumps(tally.data) + "\n")
     else:

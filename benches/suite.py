@@ -10,7 +10,6 @@ The benchmark suite.
 docs/benchmarking.md says how it measures and what the verdicts mean.
 """
 
-import argparse
 import sys
 import textwrap
 from dataclasses import replace
@@ -22,6 +21,7 @@ from benches.progress import progress
 from benches.result import ResultError, Run, load, record, save
 from benches.run import QUICK, Options
 from kernel_llm.files import cache_dir
+from kernel_llm.terminal import Parser, run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 LAST = (ROOT / "build" if (ROOT / "Makefile").exists() else cache_dir()) / "bench" / "last.json"
@@ -29,7 +29,7 @@ SECONDS = 40.0
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m benches.suite", description=__doc__.split("\n\n")[0],
         epilog="python -m benches.suite compare A.json B.json: ratios of two result files. "
         "Exit status: 0 pass, 1 regression, 2 wrong usage or file, 3 inconclusive, "
@@ -71,21 +71,14 @@ def parser():
 def main(arguments=None):
     """Runs the suite; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        if arguments[:1] == ["compare"]:
-            return compare_files(arguments[1:])
-        return run(parser().parse_args(arguments))
-    except (ResultError, against.BuildError) as error:
-        return fail(str(error))
-    except (OSError, ValueError) as error:
-        return fail(f"{error}")
-    except KeyboardInterrupt:
-        return fail("interrupted before anything was measured")
+    return run_command("benches.suite", lambda: _run(arguments),
+                       (ResultError, against.BuildError, ValueError))  # fmt: skip
 
 
-def fail(line):
-    sys.stderr.write(f"benches.suite: {line}\n")
-    return gate.USAGE
+def _run(arguments):
+    if arguments[:1] == ["compare"]:
+        return compare_files(arguments[1:])
+    return run(parser().parse_args(arguments))
 
 
 def run(args):
@@ -112,7 +105,7 @@ def run(args):
     with progress() as show:
         report = session.take(benches, selection, options, skipped, show)
     if not report.run.rows:
-        return fail("interrupted before anything was measured")
+        raise KeyboardInterrupt  # before anything was measured
     out = args.out or LAST
     out.parent.mkdir(parents=True, exist_ok=True)
     save(out, [report.run])
@@ -196,7 +189,7 @@ def tell(outcome, print_all=False):
 
 def compare_files(arguments):
     """compare A.json B.json: the last run of each; exit status as the gate's, without a rerun."""
-    p = argparse.ArgumentParser(prog="python -m benches.suite compare")
+    p = Parser(prog="python -m benches.suite compare")
     p.add_argument("base", type=Path)
     p.add_argument("current", type=Path)
     args = p.parse_args(arguments)
