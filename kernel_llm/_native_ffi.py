@@ -21,6 +21,7 @@ ENGINE = "native"
 
 _PROT_READ, _PROT_WRITE = 1, 2
 _MAP_PRIVATE, _MAP_ANONYMOUS = 2, 32  # of Linux on every 64-bit machine
+_MADV_HUGEPAGE = 14
 _FAILED = -1
 
 
@@ -61,6 +62,7 @@ _bind(*_load())
 _libc = ffi.open(None)
 _mmap = _libc.func("q", "mmap", "pQiiiq")
 _munmap = _libc.func("i", "munmap", "pQ")
+_madvise = _libc.func("i", "madvise", "pQi")
 
 
 def pointer(buffer):
@@ -87,6 +89,7 @@ class Memory:
             # Pages come into being when they are first touched.
             self.n_bytes = n_bytes
             self._map(_PROT_READ | _PROT_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1)
+            _madvise(self.address, max(1, n_bytes), _MADV_HUGEPAGE)  # where the system has them
         else:
             with open(path, "rb") as file:
                 self.n_bytes = file.seek(0, 2)
