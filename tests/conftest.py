@@ -5,9 +5,13 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = int(os.environ.get("SEED", "20240229"))
+
+settings.register_profile("any machine", deadline=None)  # a busy or emulated one is slow, not wrong
+settings.load_profile("any machine")
 
 
 def pytest_report_header():
