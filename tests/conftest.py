@@ -10,7 +10,8 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 SEED = int(os.environ.get("SEED", "20240229"))
 
-settings.register_profile("any machine", deadline=None)  # a busy or emulated one is slow, not wrong
+# A busy or emulated machine is slow, not wrong.
+settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 
