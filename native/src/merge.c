@@ -3,84 +3,113 @@
 #include "encode.h"
 
 enum {
-    SMALL_WORD = 64,
     INDEX_BITS = 6, // of a key
+    MAX_SYMBOL = (1 << INDEX_BITS) - 2,
+    FEW = 8, // symbols of the words that are most common
 };
 
-_Static_assert(SMALL_WORD == 1 << INDEX_BITS, "an index fits its bits of a key");
-_Static_assert(KLLM_MAX_MERGE <= 1 << (32 - INDEX_BITS - 1), "and so does a rank");
+_Static_assert(KLLM_MAX_MERGE <= 1 << (32 - INDEX_BITS - 1), "a rank fits its bits of a key");
 
 // ------------------------------------------------------------------------------------ byte level
 
-// The key of a symbol: the rank of the pair it starts, then its index. The lowest key is that of
-// the leftmost pair of the lowest rank.
-KLLM_INLINE uint32_t pair_key(const struct vocab *v, uint32_t left, uint32_t right, uint32_t i) {
-    uint32_t rank = find_pair(v, left, right);
-    return rank << INDEX_BITS | i | (0 - (rank >> 31)); // without a branch, NO_KEY if no rank
+// A word that is merged: its symbols, from place 1 on, between two edges that are none.
+struct merging {
+    uint64_t left; // the places of the symbols that are left, and of the edges
+    uint32_t end;  // the place of the edge after them
+    uint32_t ids[MAX_SYMBOL + 2];
+    // Of the pair that a symbol starts: its rank, then its place, so that the lowest key is that of
+    // the leftmost pair of the lowest rank; and the token it becomes.
+    uint32_t keys[MAX_SYMBOL + 2];
+    uint32_t made[MAX_SYMBOL + 2];
+};
+
+// Without branches, which would be mispredicted: pairs that do not merge get the highest keys.
+KLLM_INLINE void find_pair_at(const struct vocab *v, struct merging *m, uint32_t i,
+                              uint32_t next) {
+    uint32_t rank = find_pair(v, m->ids[i], m->ids[next]);
+    m->keys[i] = rank << INDEX_BITS | i | (0 - (uint32_t)(next == m->end));
+    m->made[i] = v->merges[rank & ((rank >> 31) - 1)];
 }
 
-// The lowest of a power of two of keys that is known where this is inlined.
-KLLM_INLINE uint32_t lowest_key(const uint32_t *keys, uint32_t n_key) {
-    uint32_t lowest = NO_KEY;
-    for (uint32_t i = 0; i < n_key; i++) {
-        lowest = min_u32(keys[i], lowest);
+// The lowest of so many keys, a multiple of FEW. They are read one by one: all at once they would
+// wait for the one that was just written.
+KLLM_INLINE uint32_t lowest_key(const volatile uint32_t *keys, uint32_t n_key) {
+    uint32_t lowest[FEW];
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < FEW; i++) {
+        lowest[i] = keys[i];
     }
-    return lowest;
+    for (uint32_t k = FEW; k < n_key; k += FEW) {
+        KLLM_UNROLL
+        for (uint32_t i = 0; i < FEW; i++) {
+            lowest[i] = min_u32(lowest[i], keys[k + i]);
+        }
+    }
+    KLLM_UNROLL
+    for (uint32_t n = FEW / 2; n > 0; n /= 2) {
+        KLLM_UNROLL
+        for (uint32_t i = 0; i < n; i++) {
+            lowest[i] = min_u32(lowest[i], lowest[i + n]);
+        }
+    }
+    return lowest[0];
 }
 
-// Merges the symbols of a word of n_key bytes at most; returns which of them are left.
-KLLM_INLINE uint64_t merge_keys(const struct vocab *v, uint32_t *ids, uint32_t n, uint32_t n_key) {
-    uint32_t keys[SMALL_WORD];
-    for (uint32_t i = 0; i + 1 < n; i++) {
-        keys[i] = pair_key(v, ids[i], ids[i + 1], i);
-    }
-    for (uint32_t i = n - 1; i < n_key; i++) {
-        keys[i] = NO_KEY;
-    }
-    uint64_t left = UINT64_MAX >> (SMALL_WORD - n);
+KLLM_INLINE void merge_all(const struct vocab *v, struct merging *m, uint32_t n_key) {
     for (;;) {
-        uint32_t key = lowest_key(keys, n_key);
-        if (key == NO_KEY) {
-            return left;
+        uint32_t key = lowest_key(m->keys, n_key);
+        if (key >= NO_RANK << INDEX_BITS) {
+            return;
         }
-        uint32_t i = key & (SMALL_WORD - 1);
-        uint32_t id = v->merges[key >> INDEX_BITS];
-        uint64_t after = left & UINT64_MAX << i << 1; // not empty
-        keys[__builtin_ctzll(after)] = NO_KEY;
-        left ^= after & (~after + 1);
+        uint32_t i = key & ((1 << INDEX_BITS) - 1);
+        uint64_t after = m->left & UINT64_MAX << i << 1; // the symbol that is joined, the edge
+        m->keys[__builtin_ctzll(after)] = NO_KEY;
+        m->left ^= after & (~after + 1);
         after &= after - 1;
-        uint64_t before = left & (((uint64_t)1 << i) - 1);
-        ids[i] = id;
-        keys[i] = after ? pair_key(v, id, ids[__builtin_ctzll(after)], i) : NO_KEY;
-        if (before) {
-            uint32_t previous = 63 - (uint32_t)__builtin_clzll(before);
-            keys[previous] = pair_key(v, ids[previous], id, previous);
-        }
+        uint64_t before = m->left & (((uint64_t)1 << i) - 1);
+        uint32_t previous = 63 - (uint32_t)__builtin_clzll(before);
+        m->ids[i] = m->made[i];
+        find_pair_at(v, m, i, (uint32_t)__builtin_ctzll(after));
+        find_pair_at(v, m, previous, i);
+        m->keys[0] = NO_KEY; // the edge starts no pair
     }
 }
 
-static void merge_small(const struct vocab *v, uint32_t *ids, uint32_t n, struct sink *out) {
-    uint64_t left = n <= SMALL_WORD / 8   ? merge_keys(v, ids, n, SMALL_WORD / 8)
-                    : n <= SMALL_WORD / 4 ? merge_keys(v, ids, n, SMALL_WORD / 4)
-                    : n <= SMALL_WORD / 2 ? merge_keys(v, ids, n, SMALL_WORD / 2)
-                                          : merge_keys(v, ids, n, SMALL_WORD);
-    for (; left != 0; left &= left - 1) {
-        put_id(out, ids[__builtin_ctzll(left)]);
+static void merge_small(const struct vocab *v, const uint8_t *word, uint32_t n_bytes,
+                        struct sink *out) {
+    struct merging m;
+    uint32_t n = 0;
+    m.ids[0] = 0;
+    for (uint32_t i = 0; i < n_bytes; i++) {
+        m.ids[n + 1] = v->byte_token[word[i]];
+        n += m.ids[n + 1] != NO_TOKEN;
+    }
+    m.ids[n + 1] = 0;
+    m.end = n + 1;
+    m.left = ((uint64_t)2 << m.end) - 1;
+    uint32_t n_key = n < FEW ? FEW : (n & ~(FEW - 1u)) + FEW;
+    for (uint32_t i = n_key - FEW; i < n_key; i++) {
+        m.keys[i] = NO_KEY;
+    }
+    m.keys[0] = NO_KEY;
+    for (uint32_t i = 1; i < n; i++) {
+        find_pair_at(v, &m, i, i + 1);
+    }
+    if (n_key == FEW) {
+        merge_all(v, &m, FEW);
+    } else {
+        merge_all(v, &m, n_key);
+    }
+    uint64_t left = m.left & (((uint64_t)1 << m.end) - 1);
+    while ((left &= left - 1) != 0) { // the first edge goes first
+        put_id(out, m.ids[__builtin_ctzll(left)]);
     }
 }
 
 void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *word,
                      uint64_t n_bytes, struct sink *out) {
-    if (n_bytes <= SMALL_WORD) {
-        uint32_t ids[SMALL_WORD];
-        uint32_t n = 0;
-        for (uint64_t i = 0; i < n_bytes; i++) {
-            ids[n] = v->byte_token[word[i]];
-            n += ids[n] != NO_TOKEN;
-        }
-        if (n > 0) {
-            merge_small(v, ids, n, out);
-        }
+    if (n_bytes <= MAX_SYMBOL) {
+        merge_small(v, word, (uint32_t)n_bytes, out);
         return;
     }
     while (n_bytes > 0) {

@@ -14,6 +14,7 @@ enum {
     TOKEN_LENGTH = 15,
     TOKEN_WHOLE = 1 << 24,
     SHORT_BYTES = 12, // texts up to here stand in the word table themselves
+    PAIR_RANK_BITS = 24,
 };
 
 struct vocab {
@@ -173,6 +174,13 @@ KLLM_INLINE uint32_t find_word(const struct vocab *v, const uint8_t *bytes, uint
     return find_key(v, key, hash_key(key), bytes, n_bytes);
 }
 
+// The rank of a merge that a slot of the pair table holds, its upper half all ones if it is of
+// another pair.
+KLLM_INLINE uint64_t rank_in(uint64_t slot, uint64_t key) {
+    uint64_t rank = slot ^ key << PAIR_RANK_BITS;
+    return rank | (0 - (uint64_t)(rank >> PAIR_RANK_BITS != 0));
+}
+
 // Finds the rank of a merge, NO_RANK if the pair does not merge.
 KLLM_INLINE uint32_t find_pair(const struct vocab *v, uint32_t left, uint32_t right) {
     uint64_t key = (uint64_t)left << 20 | right;
@@ -180,19 +188,18 @@ KLLM_INLINE uint32_t find_pair(const struct vocab *v, uint32_t left, uint32_t ri
     // The first two slots are looked at without branches, which would be mispredicted.
     uint64_t a = v->pairs[i];
     uint64_t b = v->pairs[(i + 1) & v->pair_mask];
-    uint64_t is_a = -(uint64_t)(a >> 24 == key);
-    uint64_t is_b = -(uint64_t)(b >> 24 == key);
-    uint64_t is_end = (uint64_t)((a == UINT64_MAX) | (b == UINT64_MAX));
-    if (__builtin_expect((is_a | is_b | is_end) != 0, 1)) {
-        return (uint32_t)((a & is_a & 0xffffff) | (b & is_b & 0xffffff) | ~(is_a | is_b));
+    uint32_t rank = (uint32_t)(rank_in(a, key) & rank_in(b, key));
+    uint32_t is_end = (uint32_t)((a | b) >> (PAIR_RANK_BITS - 1)); // no rank has this bit
+    if (__builtin_expect((rank >> 31 & ~is_end & 1) == 0, 1)) {
+        return rank;
     }
     for (i = (i + 2) & v->pair_mask;; i = (i + 1) & v->pair_mask) {
         uint64_t slot = v->pairs[i];
         if (slot == UINT64_MAX) {
             return NO_RANK;
         }
-        if (slot >> 24 == key) {
-            return (uint32_t)(slot & 0xffffff);
+        if (slot >> PAIR_RANK_BITS == key) {
+            return (uint32_t)rank_in(slot, key);
         }
     }
 }
