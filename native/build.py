@@ -102,7 +102,7 @@ def flags_of(target, source):
     extra = [f for suffix, flags in SUFFIX_FLAGS.items() if source.stem.endswith(suffix)
              for f in flags]  # fmt: skip
     return [*COMMON_FLAGS, *target.flags, *extra, f"-DKLLM_ABI_VERSION={abi_version()}u",
-            f"-I{NATIVE / 'include'}"]  # fmt: skip
+            f"-I{NATIVE / 'include'}", f"-I{SOURCES / target.isa}"]  # fmt: skip
 
 
 def abi_region():

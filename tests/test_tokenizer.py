@@ -120,6 +120,8 @@ def test_blocks_of_ascii_are_cut_as_in_the_tokenizers_library(pre):
     @example(text="a" * 62 + "'s" + " b" * 40)
     @example(text="a" * 61 + " \n \n" + " \n\n  b" * 20)
     @example(text="x;\n\n  \n y" * 12)
+    @example(text="WORLD'sté" * 3 + "camelCase don't'S HTTPServer'LLx" * 3)
+    @example(text="a!/\n/b\n//c;\r\n/ d" * 6)
     def check(text):
         assert ours.encode(text, affix=False) == library.encode(text, add_special_tokens=False).ids
 

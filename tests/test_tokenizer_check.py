@@ -119,11 +119,13 @@ def sanitized(tmp_path_factory):
     program = tmp_path_factory.mktemp("native") / "check_tokenizer"
     names = ("merge", "pretokenize", "special", "stages", "stream", "tokenize", "unigram",
              "vocab_check", "window", "words")  # fmt: skip
+    target = build.host_target()
     flags = ["-std=c11", "-O1", "-g", "-fno-strict-aliasing", "-fsanitize=address,undefined",
-             "-fno-sanitize-recover=all", f"-I{ROOT / 'native' / 'include'}"]  # fmt: skip
+             "-fno-sanitize-recover=all", *target.flags, f"-I{ROOT / 'native' / 'include'}",
+             f"-I{build.SOURCES / target.isa}"]  # fmt: skip
     sources = [ROOT / "tests" / "native" / "check_tokenizer.c",
                *(ROOT / "native" / "src" / f"{name}.c" for name in names)]  # fmt: skip
-    build.run([build.host_target().cc, *flags, "-o", program, *sources])
+    build.run([target.cc, *flags, "-o", program, *sources])
     return program
 
 

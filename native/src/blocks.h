@@ -4,6 +4,7 @@
 #ifndef KLLM_BLOCKS_H
 #define KLLM_BLOCKS_H
 
+#include "byte_sets.h"
 #include "pretokenize.h"
 
 enum {
@@ -14,57 +15,33 @@ enum {
 // The bytes of a block by their class.
 struct block {
     uint64_t letters;
+    uint64_t uppers; // A .. Z
     uint64_t numbers;
     uint64_t white;
     uint64_t spaces;   // ' ' alone
     uint64_t newlines; // \r \n
+    uint64_t slashes;  // /
     uint64_t quotes;   // '
     uint64_t others;   // not ASCII
 };
 
-// The high bits of 8 bytes, as 8 bits.
-KLLM_INLINE uint64_t high_bits(uint64_t x) {
-    return (x & 0x8080808080808080u) * 0x0002040810204081u >> 56;
-}
-
-// In the high bit of each of 8 bytes below 0x80: whether it lies in first .. last.
-KLLM_INLINE uint64_t within(uint64_t x, uint64_t first, uint64_t last) {
-    const uint64_t ones = 0x0101010101010101u;
-    return (x + (0x80 - first) * ones) & ~(x + (0x7f - last) * ones);
-}
-
-// In the high bit of each of 8 bytes below 0x80: whether it is a byte.
-KLLM_INLINE uint64_t equal(uint64_t x, uint64_t byte) {
-    const uint64_t ones = 0x0101010101010101u;
-    return ~((x ^ byte * ones) + 0x7f * ones);
-}
-
-KLLM_INLINE struct block read_block(const uint8_t *text, uint32_t has_newlines) {
-    const uint64_t ones = 0x0101010101010101u;
-    struct block b = {0, 0, 0, 0, 0, 0, 0};
-    uint64_t any_quote = 0;
-    uint64_t any_other = 0;
-    KLLM_UNROLL
-    for (uint32_t i = BLOCK_BYTES; i > 0; i -= 8) {
-        uint64_t bytes = load_u64(text + i - 8);
-        uint64_t x = bytes & 0x7f * ones;
-        b.letters = b.letters << 8 | high_bits(within(x | 0x20 * ones, 'a', 'z'));
-        b.numbers = b.numbers << 8 | high_bits(within(x, '0', '9'));
-        b.white = b.white << 8 | high_bits(within(x, '\t', '\r'));
-        b.spaces = b.spaces << 8 | high_bits(equal(x, ' '));
-        if (has_newlines) {
-            b.newlines = b.newlines << 8 | high_bits(equal(x, '\n') | equal(x, '\r'));
-        }
-        any_quote |= equal(x, '\'');
-        any_other |= bytes;
+KLLM_INLINE struct block read_block(const uint8_t *text, uint32_t flags) {
+    struct bytes_64 bytes = load_64(text);
+    uint64_t spaces = byte_set(bytes, ' ');
+    struct block b = {
+        .letters = range_set(with_bits(bytes, 0x20), 'a', 'z'),
+        .numbers = range_set(bytes, '0', '9'),
+        .white = range_set(bytes, '\t', '\r') | spaces,
+        .spaces = spaces,
+        .quotes = byte_set(bytes, '\''),
+        .others = high_set(bytes),
+    };
+    if (flags & LEAD_ANY) {
+        b.newlines = byte_set(bytes, '\n') | byte_set(bytes, '\r');
     }
-    b.white |= b.spaces;
-    if (((any_quote | any_other) & 0x80 * ones) != 0) { // few blocks have them
-        for (uint32_t i = BLOCK_BYTES; i > 0; i -= 8) {
-            uint64_t bytes = load_u64(text + i - 8);
-            b.quotes = b.quotes << 8 | high_bits(equal(bytes & 0x7f * ones, '\''));
-            b.others = b.others << 8 | high_bits(bytes);
-        }
+    if (flags & CASED) {
+        b.uppers = range_set(bytes, 'A', 'Z');
+        b.slashes = byte_set(bytes, '/');
     }
     return b;
 }
@@ -109,9 +86,11 @@ KLLM_INLINE uint32_t contraction_bytes(const uint8_t *text, uint32_t fold) {
 KLLM_INLINE uint64_t word_starts(const uint8_t *text, uint32_t n, uint32_t flags,
                                  uint32_t n_digit) {
     uint32_t lead_any = flags & LEAD_ANY;
-    struct block b = read_block(text, lead_any);
-    if (b.others != 0) {
-        n = min_u32(n, lowest_bit(b.others));
+    struct block b = read_block(text, flags);
+    // Whether a slash goes with the line end before it depends on all that goes before.
+    uint64_t unknown = b.others | (b.slashes & b.newlines << 1);
+    if (unknown != 0) {
+        n = min_u32(n, lowest_bit(unknown));
     }
     if (n < 2) {
         return 0;
@@ -138,23 +117,30 @@ KLLM_INLINE uint64_t word_starts(const uint8_t *text, uint32_t n, uint32_t flags
         last &= ~b.newlines;
         uint64_t alone = plain & ~(plain << 1) & ~(plain >> 1) & ~((last & b.spaces) << 1);
         uint64_t leads = (last | alone) & b.letters >> 1;
+        starts |= b.uppers & (b.letters & ~b.uppers) << 1;
         starts = (starts | last | after) &
                  ~((leads | (last & b.spaces & plain >> 1)) << 1 | (plain << 1 & b.newlines));
     } else {
         last &= flags & NUMBER_ENDS ? ~(b.numbers >> 1) : UINT64_MAX;
         starts = (starts | last) & ~((last & b.spaces) << 1);
     }
-    uint64_t quotes = b.quotes & starts & b.letters >> 1 & certain;
-    for (; quotes != 0; quotes &= quotes - 1) {
+    uint64_t quotes = b.quotes & b.letters >> 1 & certain;
+    quotes &= flags & CONTRACTION_AFTER ? b.letters << 1 : flags & CASED ? 0 : starts;
+    while (quotes != 0) {
         uint32_t i = lowest_bit(quotes);
+        quotes &= quotes - 1;
+        uint32_t from = flags & CONTRACTION_AFTER ? i : i + 1;
         if (i + 4 > n) {
-            certain &= bits_below(i + 1);
+            certain &= bits_below(from);
             break;
         }
-        uint32_t length = contraction_bytes(text + i, flags & CONTRACTION_ANY ? 0x20 : 0);
+        uint32_t length = contraction_bytes(text + i, flags & CONTRACTION ? 0 : 0x20);
         if (length > 0) {
-            starts &= ~(bits_below(i + length) & ~bits_below(i + 1));
-            starts |= (uint64_t)1 << (i + length);
+            uint64_t end = (uint64_t)1 << (i + length);
+            starts = (starts & ~(end - ((uint64_t)1 << from))) | end;
+            if (flags & CONTRACTION_AFTER) {
+                quotes &= ~end; // a word has one
+            }
         }
     }
     return starts & certain & ~(uint64_t)1;

@@ -84,7 +84,7 @@ enum { MAX_STAGE = 6 };
 struct splitter {
     const struct vocab *v;
     const struct pre *pre;
-    uint32_t is_quick; // one stage, and words of letters do not depend on their case
+    uint32_t is_quick; // one stage: ASCII is cut a block at a time
     const uint8_t *text;
     uint64_t pos;
     uint64_t end;

@@ -202,7 +202,7 @@ void kllm_split_start(struct splitter *s, const struct vocab *v, const uint8_t *
                       uint64_t end, uint32_t *saw_end) {
     s->v = v;
     s->pre = &PRES[v->head->pre];
-    s->is_quick = s->pre->stages[0] == STAGE_GENERAL && !(s->pre->rule.flags & CASED);
+    s->is_quick = s->pre->stages[0] == STAGE_GENERAL;
     s->text = text;
     s->pos = pos;
     s->end = end;

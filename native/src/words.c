@@ -2,6 +2,8 @@
 // Encodes a stretch of text of a byte-level vocabulary: words, each looked up or merged.
 #include "blocks.h"
 
+#define HIGH_BITS 0x8080808080808080u // of 8 bytes that are not ASCII
+
 enum {
     BLOCK_READ = BLOCK_BYTES + CACHED_BYTES, // a word's first bytes are read at once
     MAX_UNITS = 1 << 24,
@@ -189,7 +191,7 @@ uint64_t kllm_encode_words(const struct vocab *v, struct work *w, const uint8_t 
     uint32_t which = 0;
     lists[0].n = 0;
     while (pos < part.end) {
-        if (s.is_quick && part.end - pos >= MIN_BLOCK && high_bits(load_u64(text + pos)) == 0) {
+        if (s.is_quick && part.end - pos >= MIN_BLOCK && (load_u64(text + pos) & HIGH_BITS) == 0) {
             uint32_t n_done = list_words(v, &s.pre->rule, &lists[!which], text + pos,
                                          part.end - pos, part.readable - pos);
             if (n_done > 0) {

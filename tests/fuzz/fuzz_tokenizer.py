@@ -93,9 +93,10 @@ def sanitized(sections, n_case, number):
     """Damaged sections under the address and undefined-behaviour sanitizers."""
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "check_tokenizer")
-        build.run([build.host_target().cc, "-std=c11", "-O1", "-g", "-fno-strict-aliasing",
+        target = build.host_target()
+        build.run([target.cc, "-std=c11", "-O1", "-g", "-fno-strict-aliasing", *target.flags,
                    "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
-                   f"-I{build.HEADER.parent}", "-o", program,
+                   f"-I{build.HEADER.parent}", f"-I{build.SOURCES / target.isa}", "-o", program,
                    build.ROOT / "tests" / "native" / "check_tokenizer.c",
                    *(build.SOURCES / f"{name}.c" for name in C_FILES)])  # fmt: skip
         for section in sections:
