@@ -13,6 +13,7 @@ from collections import namedtuple
 from pathlib import Path
 
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE
+from kernel_llm.builtin import builtin_path
 from kernel_llm.errors import KllmError
 from kernel_llm.files import atomic_write, cache_dir, clear_parts, locked
 from kernel_llm.progress import show_progress
@@ -45,12 +46,14 @@ def _is_there(name):
     return path.is_file() and path.stat().st_size == MODELS[name].n_bytes
 
 
-def resolve(name):
+def resolve(name=None):
     """
-    Returns the path of what a user names: an existing file, or a pulled model.
+    Returns the path of what a user names: an existing file, a pulled model, or the built-in one.
 
     Raises FileNotFoundError saying what to do.
     """
+    if name is None:
+        return Path(builtin_path())
     if Path(name).is_file():
         return Path(name)
     if name in MODELS:
@@ -161,9 +164,10 @@ def _reason(lines, status):
 
 def _tree_bytes(folder):
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # pip moves its files while we look
-            total += path.stat().st_size
+    for parent, _, names in os.walk(folder):  # passes over folders that pip has removed meanwhile
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(parent, name)).st_size
     return total
 
 
