@@ -12,26 +12,26 @@ from kernel_llm._port import IS_MICROPYTHON
 from kernel_llm.errors import KllmError
 
 __version__ = "0.1.0"
-__all__ = ["KllmError", "Tokenizer", "open"]
+__all__ = ["Conversation", "KllmError", "Sampler", "Tokenizer", "open"]
+_HOMES = {"Conversation": "conversation", "Sampler": "model", "Tokenizer": "tokenizer"}
 
 
 if not IS_MICROPYTHON:  # where a module's __getattr__ hides the modules in a package
+    from importlib import import_module
 
     def __getattr__(name):
-        """Brings the tokenizer in when it is first asked for."""
-        if name == "Tokenizer":
-            from kernel_llm.tokenizer import Tokenizer
-
-            return Tokenizer
-        raise AttributeError(f"module 'kernel_llm' has no attribute {name!r}")
+        """Brings in what is offered from other modules when it is first asked for."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'kernel_llm' has no attribute {name!r}")
+        return getattr(import_module("kernel_llm." + _HOMES[name]), name)
 
 
-def open(path, **options):
+def open(path=None, **options):
     """
     Opens a model and returns it, a context manager.
 
     path: a packed image (.kllm), a GGUF file (packed into the cache when first opened), or the
-    name of a pulled model; MicroPython opens packed images only.
+    name of a pulled model; the built-in model by default. MicroPython opens packed images only.
     options, all by name:
         n_ctx: positions of each sequence; the model's own, at most 2048, by default.
         threads: how many compute, 1 .. 64; all cores by default.

@@ -16,19 +16,10 @@ from kernel_llm.summary import summary
 from kernel_llm.terminal import printable
 
 
-def _model_path(args):
-    """Returns the path of the model an argument names, the built-in one if there is none."""
-    if args.model is None:
-        from kernel_llm.builtin import builtin_path
-
-        return builtin_path()
-    return resolve(args.model)
-
-
 def _open(args, **options):
     if native.ENGINE == "python":
         print("kernel_llm: no C core: the Python engine computes, slowly", file=sys.stderr)
-    image = opening.open_image(_model_path(args), show_progress)
+    image = opening.open_image(resolve(args.model), show_progress)
     return Model(image, n_ctx=args.ctx, threads=args.threads, kv=args.kv, n_batch=args.batch,
                  **options)  # fmt: skip
 
@@ -64,7 +55,7 @@ def pull(args):
 
 def inspect(args):
     """Prints metadata and tensors of a GGUF file or an image."""
-    path = _model_path(args)
+    path = resolve(args.model)
     fields, tensors = summary(path, args.verify)
     if args.json:
         names = ("name", "type", "rows", "cols", "offset", "bytes")
@@ -80,7 +71,7 @@ def inspect(args):
 
 def plan(args):
     """Prints every region of the arena a model needs; loads no weights."""
-    path = _model_path(args)
+    path = resolve(args.model)
     plan, n_image = opening.plan_of(path, args.ctx, args.batch, args.seqs, args.threads, args.kv)
     rows = list(plan.rows())
     if args.json:
@@ -103,7 +94,7 @@ def pack(args):
 
     from kernel_llm.pack import pack
 
-    path = Path(_model_path(args))
+    path = resolve(args.model)
     if images.is_image(path):
         raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, f"{path} is an image already")
     output = Path(args.output or path.with_suffix(".kllm").name)
@@ -116,7 +107,7 @@ def quantize(args):
     from kernel_llm.quantize import quantize
 
     with show_progress("quantizing") as progress:
-        quantize(_model_path(args), args.output, args.type, progress)
+        quantize(resolve(args.model), args.output, args.type, progress)
     print(args.output)
 
 
@@ -184,7 +175,7 @@ def chat(args):
 def tokenize(args):
     """Prints the token ids of a text."""
     text = _read_text(args)
-    image = opening.open_image(_model_path(args), show_progress)
+    image = opening.open_image(resolve(args.model), show_progress)
     encoder = opening.encoder_of(image)
     ids = encoder.encode(text, special=args.special)
     if args.json:

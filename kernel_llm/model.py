@@ -13,6 +13,11 @@ from tokenizer import StreamDecoder
 
 N_CTX_DEFAULT = 2048
 ANY_CPU = 0xFFFFFFFF
+LOGITS = {
+    "none": _abi.KLLM_LOGITS_NONE,
+    "last": _abi.KLLM_LOGITS_LAST,
+    "all": _abi.KLLM_LOGITS_ALL,
+}
 
 
 def default_threads():
@@ -122,20 +127,22 @@ class Model:
         self._check(native.kllm_slot_cut(self._arena, seq, keep), "no sequence %d of %d tokens"
                     % (seq, keep))  # fmt: skip
 
-    def eval(self, tokens, seqs, logits=_abi.KLLM_LOGITS_LAST):
+    def eval(self, tokens, seqs, logits="last"):
         """
         Appends tokens to sequences: token i to sequence seqs[i].
 
-        logits: KLLM_LOGITS_NONE, _LAST (after the last token of each sequence, row = sequence)
-        or _ALL (after every token, row = its index here).
+        logits: "none", "last" (after the last token of each sequence, row = sequence) or "all"
+        (after every token, row = its index here).
         Raises KllmError: RANGE for an id or sequence that does not exist, SPACE for a full
         context; ValueError if there are not as many seqs as tokens. Nothing has changed then.
         """
+        if logits not in LOGITS:
+            raise KllmError(_abi.KLLM_ERR_RANGE, "logits is '%s', not none, last or all" % logits)
         tokens, seqs = array("I", tokens), array("I", seqs)
         if len(tokens) != len(seqs):
             raise ValueError("%d tokens for %d sequences" % (len(tokens), len(seqs)))
         status = native.kllm_eval(self._arena, self._image, native.pointer(tokens),
-                                  native.pointer(seqs), len(tokens), logits)  # fmt: skip
+                                  native.pointer(seqs), len(tokens), LOGITS[logits])  # fmt: skip
         if status == _abi.KLLM_ERR_SPACE:
             raise KllmError(status, "%d tokens more do not fit a context of %d"
                             % (len(tokens), self.n_ctx))  # fmt: skip
@@ -158,8 +165,7 @@ class Model:
         for first in range(0, len(tokens), self.n_batch):
             part = tokens[first : first + self.n_batch]
             last = first + len(part) == len(tokens)
-            self.eval(part, [seq] * len(part),
-                      _abi.KLLM_LOGITS_LAST if last else _abi.KLLM_LOGITS_NONE)  # fmt: skip
+            self.eval(part, [seq] * len(part), "last" if last else "none")
             if progress:
                 progress(first + len(part))
 
@@ -255,7 +261,7 @@ class Model:
         nll, top1 = [], []
         for first in range(0, len(ids) - 1, self.n_batch):
             part = ids[first : min(first + self.n_batch, len(ids) - 1)]
-            self.eval(part, [seq] * len(part), _abi.KLLM_LOGITS_ALL)
+            self.eval(part, [seq] * len(part), "all")
             for row in range(len(part)):
                 loss, best = self.score(ids[first + row + 1], row)
                 nll.append(loss)

@@ -62,8 +62,8 @@ def _pack_into_cache(path, progress):
     return image
 
 
-def open_model(path, progress=show_progress, **options):
-    """Opens a model by path or pulled name; options are those of Model."""
+def open_model(path=None, progress=show_progress, **options):
+    """Opens a model by path or pulled name, or the built-in one; options are those of Model."""
     return Model(open_image(resolve(path), progress), **options)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 from kernel_llm.model import Model, Sampler
 from kernel_llm.opening import open_image
@@ -35,7 +34,7 @@ def open_tiny(path, **options):
 
 def logits_of(model, ids, seq=0):
     """Returns f32 [n][n_vocab]: the logits after every id, as bits."""
-    model.eval(ids, [seq] * len(ids), _abi.KLLM_LOGITS_ALL)
+    model.eval(ids, [seq] * len(ids), "all")
     return np.array([np.frombuffer(model.logits(i), np.uint32) for i in range(len(ids))])
 
 
@@ -140,7 +139,8 @@ REFUSED = {
     "token past the vocabulary": (lambda m: m.eval([1, m.n_vocab], [0, 0]), "RANGE"),
     "sequence that is not there": (lambda m: m.eval([1], [1]), "RANGE"),
     "no tokens": (lambda m: m.eval([], []), "RANGE"),
-    "more logits than rows": (lambda m: m.eval([1] * 71, [0] * 71, 2), "RANGE"),
+    "more logits than rows": (lambda m: m.eval([1] * 71, [0] * 71, "all"), "RANGE"),
+    "logits of no kind": (lambda m: m.eval([1], [0], "some"), "RANGE"),
     "context full": (lambda m: m.eval([1] * 77, [0] * 77), "SPACE"),
     "prompt longer than the context": (lambda m: m.prefill([1] * 77), "SPACE"),
     "cut longer than it is": (lambda m: m.reset(keep=21), "RANGE"),

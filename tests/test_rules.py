@@ -23,7 +23,7 @@ MANIFEST = re.compile(r"KLLM_KERNEL\((\w+), (\w+), (\w+), ")
 CORE_HEADERS = {"stddef.h", "stdint.h", "float.h", "immintrin.h", "arm_neon.h", "cpuid.h"}
 HOSTED = {"threads_linux.c", "cpu_aarch64_linux.c"}
 SHARED_IMPORTS = {"sys", "struct", "array", "io", "os", "time", "micropython", "hashlib",
-                  "binascii", "math", "kernel_llm", "arena", "tokenizer", "ffi",
+                  "binascii", "importlib", "math", "kernel_llm", "arena", "tokenizer", "ffi",
                   "uctypes"}  # fmt: skip
 # CPython only: they pack, fetch, draw or talk to people.
 CPYTHON_ONLY = {
