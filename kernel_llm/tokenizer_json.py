@@ -41,8 +41,12 @@ def read_json(data):
         fail("tokenizer.json", f"is no JSON ({error})")
     if not isinstance(root, dict):
         fail("tokenizer.json", "is no object")
-    model = _get(root, "model", dict, "tokenizer.json", {})
-    kind = model.get("type") or ("BPE" if "merges" in model else "none")
+    model = _get(root, "model", dict, "tokenizer.json")
+    if model is None:
+        fail("model", "is missing")
+    kind = model.get("type") or ("BPE" if "merges" in model else None)
+    if kind is None:
+        fail("model.type", "is missing")
     if kind == "Unigram":
         metadata = _unigram(root, model)
     elif kind == "BPE":
@@ -72,7 +76,10 @@ def _bpe(root, model):
         fail("model.vocab", "has an id that is no id" if ids else "is empty")
     texts = _listed(vocab)
     merges = []
-    for idx, merge in enumerate(_get(model, "merges", list, "model", [])):
+    listed = _get(model, "merges", list, "model")
+    if listed is None:
+        fail("model.merges", "is missing")
+    for idx, merge in enumerate(listed):
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(pair, list) or len(pair) != 2 or not all(
                 isinstance(text, str) for text in pair):  # fmt: skip

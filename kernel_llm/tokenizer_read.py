@@ -1,5 +1,7 @@
 """From a file that holds a vocabulary, of any kind, to its vocab section. CPython only."""
 
+import codecs
+import re
 import struct
 
 from kernel_llm import _abi
@@ -10,6 +12,8 @@ from kernel_llm.tokenizer_json import read_json
 from kernel_llm.tokenizer_tiktoken import read_tiktoken
 
 MAX_BYTES = 1 << 28  # of a tokenizer.json or tiktoken file
+JSON_START = re.compile(rb"\s*[{\[]")
+TIKTOKEN_START = re.compile(rb"\s*[A-Za-z0-9+/]+={0,2}[ \t]+[0-9]+[ \t]*(?:\r?\n|\Z)")
 
 
 def read_section(path, pre=None, specials=None):
@@ -28,13 +32,20 @@ def read_section(path, pre=None, specials=None):
     if len(data) > MAX_BYTES:
         raise KllmError(_abi.KLLM_ERR_RANGE, f"{path}: no vocabulary is so large")
     try:
-        if data.lstrip()[:1] == b"{":
-            metadata = read_json(data)
-        else:
-            metadata = read_tiktoken(data, pre, specials)
-        return pack_vocab(metadata, pre), None
+        return pack_vocab(_metadata(data, str(path), pre, specials), pre), None
     except KllmError as error:
         raise KllmError(error.code, f"{path}: {error.where}") from None
+
+
+def _metadata(data, name, pre, specials):
+    """Returns the GGUF metadata of a tokenizer.json or a tiktoken file."""
+    text = data.removeprefix(codecs.BOM_UTF8)
+    if JSON_START.match(text) or name.endswith(".json"):
+        return read_json(data)
+    if TIKTOKEN_START.match(text) or name.endswith(".tiktoken"):
+        return read_tiktoken(text, pre, specials)
+    raise KllmError(_abi.KLLM_ERR_FORMAT, "is empty" if not data.strip() else
+                    "is no GGUF file, packed image, tokenizer.json or tiktoken file")  # fmt: skip
 
 
 def _from_gguf(path, pre):

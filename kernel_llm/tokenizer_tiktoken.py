@@ -21,7 +21,7 @@ def read_tiktoken(data, pre, specials=None):
     pre: name of the pre-tokenizer, which these files do not hold. specials: {text: id}.
     """
     if pre not in PRE_NAMES:
-        what = "tiktoken files name no pre-tokenizer; give one" if pre is None else (
+        what = "a tiktoken file does not say it: give one" if pre is None else (
             f"unknown pre-tokenizer {pre!r}")  # fmt: skip
         fail("pre", f"{what}; known: {', '.join(pre_names())}", _abi.KLLM_ERR_UNSUPPORTED)
     ranks = {}

@@ -162,11 +162,15 @@ LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 
 @pytest.mark.parametrize("content, code, what", [
     (b"{", "FORMAT", "no JSON"),
-    (b"[" * 100000, "UNSUPPORTED", "pre"),  # no object, so taken for ranks
-    (b"{}", "UNSUPPORTED", "model.type"),
+    (b"[" * 100000, "FORMAT", "no JSON"),
+    (b"<html>", "FORMAT", "no JSON"),
+    (b"[]", "FORMAT", "no object"),
+    (b"\xef\xbb\xbf{}", "FORMAT", "model: is missing"),
+    ({"model": {}}, "FORMAT", "model.type: is missing"),
     ({"model": {"type": "WordPiece"}}, "UNSUPPORTED", "WordPiece"),
     ({"model": []}, "FORMAT", "model"),
     ({"model": {"type": "BPE"}}, "FORMAT", "model.vocab"),
+    ({"model": {"type": "BPE", "vocab": {"a": 0}}}, "FORMAT", "model.merges: is missing"),
     ({"model": {**BPE, "vocab": {"a": -1}}}, "FORMAT", "model.vocab"),
     ({"model": {**BPE, "vocab": {"a": 1 << 40}}}, "FORMAT", "model.vocab"),
     ({"model": {**BPE, "vocab": {"a": 1000000}}}, "RANGE", "model.vocab"),
@@ -199,6 +203,18 @@ def test_a_broken_tiktoken_file_is_refused_by_line(tmp_path, line, code):
     path.write_bytes(b"Yg== 0\n" + line + b"\n")
     with pytest.raises(KllmError, match=f"{code}.*line 2"):
         Tokenizer.from_file(path, pre="gpt-2")
+
+
+@pytest.mark.parametrize("content, what", [
+    (b"", "is empty"), (b" \n", "is empty"), (b"hello world\n", "is no GGUF file"),
+    (b"\x89PNG\r\n", "is no GGUF file"), (b"<!doctype html>", "is no GGUF file"),
+    (b"{\"model\": ", "no JSON"), (b"[1", "no JSON"), (b"YQ== 0\n", "pre: a tiktoken file"),
+])  # fmt: skip
+def test_a_file_is_told_by_what_it_holds(tmp_path, content, what):
+    path = tmp_path / "vocabulary"
+    path.write_bytes(content)
+    with pytest.raises(KllmError, match=f"{path}: .*{what}"):
+        Tokenizer.from_file(path)
 
 
 # --------------------------------------------------------------------------------------- calls
@@ -325,6 +341,8 @@ def test_the_command_line_encodes_counts_decodes_and_trains(tmp_path):
     (["decode", "VOCAB"], b"1 300", "RANGE"),
     (["count", "VOCAB", "no/such/file"], b"", "no/such/file: No such file"),
     (["train", "VOCAB", "-o", "no/such/file", "--size", "9"], b"", "RANGE: 9 tokens"),
+    (["train", "VOCAB", "-o", "no/such/file", "--size", "few"], b"", "'few' is not a whole"),
+    (["convert", "VOCAB", "text", "-o", "no/such/file"], b"", "unrecognized arguments: text"),
 ])  # fmt: skip
 def test_the_command_line_says_in_one_line_what_is_wrong(tmp_path, arguments, data, what):
     vocab = tmp_path / "tokenizer.json"

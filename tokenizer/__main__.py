@@ -11,7 +11,7 @@ import sys
 
 from kernel_llm._abi import KLLM_ERR_FORMAT
 from kernel_llm.errors import KllmError
-from kernel_llm.terminal import Parser, run_command
+from kernel_llm.terminal import Parser, positive, run_command
 
 _CHUNK_BYTES = 1 << 20
 _LONG_BYTES = 16 << 20  # a bar is worth it
@@ -27,25 +27,32 @@ def build_parser():
         p = verbs.add_parser(name, help=what)
         p.add_argument("vocab", metavar="VOCAB", help="a GGUF file, an image, a tokenizer.json or "
                        "a tiktoken file")  # fmt: skip
-        p.add_argument("file", nargs="?", default="-", help="default: standard input")
         p.add_argument("--pre", metavar="NAME", help="pre-tokenizer, instead of the file's own")
+        return p
+
+    def add_coder(name, what):
+        p = add(name, what)
+        p.add_argument("file", metavar="FILE", nargs="?", default="-",
+                       help="default: standard input")  # fmt: skip
         p.add_argument("--special", action="store_true", help="control tokens count as such")
         return p
 
     for name, what in (("encode", "write the ids of a text, one a line"),
                        ("count", "write how many tokens a text has")):  # fmt: skip
-        p = add(name, what)
+        p = add_coder(name, what)
         p.add_argument("--affix", action="store_true", help="add bos and eos where the vocabulary "
                        "asks for them")  # fmt: skip
         p.add_argument("--json", action="store_true", help="one object with bytes, tokens and ids")
-    add("decode", "write the text of ids, which stand between white space or commas")
+    add_coder("decode", "write the text of ids, which stand between white space or commas")
     p = add("convert", "write the vocabulary as tokenizer.json")
     p.add_argument("-o", "--output", required=True, metavar="FILE")
     p = verbs.add_parser("train", help="make a byte-level BPE vocabulary from text, with the "
                          "tokenizers library")  # fmt: skip
     p.add_argument("files", nargs="+", metavar="FILE")
     p.add_argument("-o", "--output", required=True, metavar="FILE", help="a tokenizer.json")
-    p.add_argument("--size", type=int, default=8192, metavar="N", help="tokens (default 8192)")
+    p.add_argument(
+        "--size", type=positive, default=8192, metavar="N", help="tokens (default 8192)"
+    )
     p.add_argument("--pre", default="gpt-2", metavar="NAME", help="default: gpt-2")
     p.add_argument("--token", action="append", default=[], metavar="TEXT", dest="specials",
                    help="a control token; may be given again")  # fmt: skip
@@ -131,7 +138,7 @@ def _numbers(text):
     try:
         return [int(word) for word in text.split()]
     except ValueError as error:
-        word = str(error).rpartition(": ")[2]
+        word = str(error).rpartition(": ")[2].removeprefix("b")
         raise KllmError(KLLM_ERR_FORMAT, f"{word} is no token id") from None
 
 
