@@ -4,7 +4,7 @@ NATIVE := $(shell find native -name '*.[ch]' -o -name '*.def' -o -path 'native/*
 
 C_FILES := $(shell find native qemu tests -name '*.[ch]')
 
-.PHONY: all help bench test lint format abi qemu qemu-full fuzz prove aarch64 clean
+.PHONY: all help bench test test-long lint format abi qemu qemu-full fuzz prove aarch64 clean
 
 all: build/ready ## set up .venv, build the core and the extension
 
@@ -22,9 +22,13 @@ build/ready: .venv/ready $(NATIVE)
 bench: all ## set up, then the benchmark suite
 	$(PY) -m benches.suite --simd
 
-test: all ## set up, then every test; without emulators those that need them are skipped
+test: all ## set up, then every test that ends soon (4 min); those whose emulator is missing are skipped
 	-@$(PY) -m qemu.tools
-	$(PY) -m pytest
+	$(PY) -m pytest -m "not long"
+
+test-long: all ## the other tests: families on emulated cores, another QEMU, sanitizers, long proofs (10 min)
+	-@$(PY) -m qemu.tools
+	$(PY) -m pytest -m long
 
 lint: all ## style, names, generated files, the header alone
 	$(PY) -m ruff check .

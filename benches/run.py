@@ -111,8 +111,8 @@ class Probe:
         self.loops = 1
         while True:
             taken = self.time_once()
-            if taken < 10 * least_ns:  # a stall is not taken for work
-                taken = min(taken, *self.burst(2))
+            n_again = 2 if taken < 10 * least_ns else 1  # a stall is not taken for work
+            taken = min(taken, *self.burst(n_again))
             if taken >= least_ns or self.loops == MAX_LOOPS:
                 return taken
             grow = least_ns / max(taken, 1) * 1.05

@@ -142,6 +142,7 @@ def test_smollm2_answers_with_the_tokens_and_logits_of_this_machine(site, smollm
 QUICK = ("dot/*", "matvec/*", "tokenize/*", "generate/nano/q4_0")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cpu", CPUS)
 def test_suite_runs_emulated_and_its_gate_refuses_to_judge_that(site, cpu, tmp_path):
     out = tmp_path / "run.json"
@@ -167,6 +168,7 @@ def outcomes(site):
     return list(families.run_all(JOBS, site))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("job", range(len(JOBS)), ids=lambda job: "-".join(JOBS[job][0]))
 def test_families_pass_in_the_emulated_interpreter(outcomes, job):
     outcome = outcomes[job]

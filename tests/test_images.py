@@ -107,6 +107,7 @@ def debian_qemu():
         pytest.skip(str(error))
 
 
+@pytest.mark.long
 def test_counts_are_those_of_another_version_of_qemu(tiny, debian_qemu):
     version = subprocess.run([*debian_qemu, "--version"], capture_output=True, text=True).stdout
     assert version.startswith("QEMU emulator version 10."), version
@@ -115,6 +116,7 @@ def test_counts_are_those_of_another_version_of_qemu(tiny, debian_qemu):
         assert run.count(tiny, cpu, build.RAM_MIB, qemu=debian_qemu) == here
 
 
+@pytest.mark.long
 def test_selftest_passes_under_another_version_of_qemu(images, debian_qemu):
     status, output = run.run_elf(images["selftest"], CPUS[0], qemu=debian_qemu)
     assert status == 0, output.decode()

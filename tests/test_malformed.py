@@ -142,7 +142,7 @@ def test_malformed_file_that_shrinks_while_read_is_refused():
         GGUF(Shrinking(data))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_malformed_bytes_changed_at_random_give_an_error_or_a_model(data):
     raw = bytearray(valid().build())
@@ -157,7 +157,7 @@ def test_malformed_bytes_changed_at_random_give_an_error_or_a_model(data):
         assert error.where
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_malformed_bytes_of_any_kind_give_an_error_or_a_file(tail):
     for head in (b"", b"GGUF", b"GGUF" + struct.pack("<IQQ", 3, 1, 1)):

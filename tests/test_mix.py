@@ -43,7 +43,7 @@ def program(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["installed", "debian"])
+@pytest.fixture(params=["installed", pytest.param("debian", marks=pytest.mark.long)])
 def qemu(request):
     if request.param == "installed":
         return run.QEMU

@@ -24,7 +24,7 @@ def oracle_words(pre, text):
 
 
 @pytest.mark.parametrize("pre", sorted(STAGES))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(text=TEXT)
 @example(text="I'll we'LL it'\u017f o'Re's 'S''t")
 @example(text="a  1   22 \t\n \n  b\r\n\r\n   ")

@@ -65,7 +65,7 @@ def test_quant_constant_blocks(dtype, encode, decode, x):
 
 
 @pytest.mark.parametrize("dtype, encode, decode", FORMATS, ids=IDS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(x=BLOCKS)
 def test_quant_plain_python_numpy_and_gguf_agree(dtype, encode, decode, x):
     x = [v + 0.0 for v in x]  # which zero of 0 and -0 is the smallest, each may see otherwise
@@ -79,7 +79,7 @@ def test_quant_plain_python_numpy_and_gguf_agree(dtype, encode, decode, x):
 
 
 @pytest.mark.parametrize("dtype, encode, decode", FORMATS, ids=IDS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.binary(min_size=34, max_size=34))
 def test_quant_every_block_of_bytes_decodes_alike(dtype, encode, decode, data):
     block = data[: {w.Q8_0: 34, w.Q4_0: 18, w.Q4_1: 20}[dtype]]
@@ -102,7 +102,7 @@ def test_quant_f16_reads_and_writes_all_bits_as_struct_does():
             assert quant.f16_bits(value) == bits
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(x=st.floats(min_value=-65503.0, max_value=65503.0))
 def test_quant_f16_rounds_as_struct_does(x):
     assert quant.f16_bits(x) == struct.unpack("<H", struct.pack("<e", x))[0]

@@ -16,9 +16,11 @@ from numpy_forward import NumpyModel, nll_of
 
 TEXT = (ROOT / "tests" / "data" / "english.txt").read_text()
 N_TOKEN = 384
+LONG = ("q8_0", "q4_0", "f32")  # ten seconds each
+PARAMS = ("q4_1", *(pytest.param(name, marks=pytest.mark.long) for name in LONG))
 
 
-@pytest.fixture(scope="module", params=["q4_1", "q8_0", "q4_0", "f32"])
+@pytest.fixture(scope="module", params=PARAMS)
 def path(request, smollm2, tmp_path_factory):
     if request.param == "q4_1":
         return smollm2
