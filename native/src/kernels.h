@@ -17,7 +17,8 @@ typedef uint32_t kllm_argmax_fn(const float *x, uint32_t n);
 ///
 /// @param[out] out       f32[n_head][n]
 /// @param[in]  p         f32[n_head][p_stride], none negative
-/// @param[in]  v         f32 or f16 [n_pos][n], or the q8_0 V cache of layout.h with n_ctx
+/// @param[in]  v         f32 or f16 [n_pos][n], or the q8_0 V cache of layout.h with n_ctx, whose
+///                       scales are not negative
 /// @param      n         channels, a multiple of 32
 /// @param[out] work      q8_bytes(n_pos rounded up to 32) bytes; the q8_0 form alone uses it
 ///

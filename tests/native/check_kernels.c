@@ -347,8 +347,11 @@ static void run_attn_mix(const struct variant *v, uint32_t round) {
         uint64_t quants = v_q8_scale_off(n_ctx, n);
         values = place_in(IN_A, quants + (uint64_t)n_ctx * (n / KLLM_QK) * 2, 64);
         fill_bytes(values, quants);
-        fill_f16((uint16_t *)(void *)((uint8_t *)values + quants),
-                 (uint64_t)n_ctx * (n / KLLM_QK));
+        uint16_t *scales = (uint16_t *)(void *)((uint8_t *)values + quants);
+        fill_f16(scales, (uint64_t)n_ctx * (n / KLLM_QK));
+        for (uint64_t i = 0; i < (uint64_t)n_ctx * (n / KLLM_QK); i++) {
+            scales[i] &= 0x7fff;
+        }
     } else {
         values = place_in(IN_A, n_v * 4, 4);
         fill_f32(values, n_v);

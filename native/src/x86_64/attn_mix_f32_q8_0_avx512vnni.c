@@ -3,10 +3,7 @@
 #error "this file needs AVX-512 VNNI, BW and DQ"
 #endif
 #include "../layout.h"
-#include "attn_weights_avx2.h"
-
-// A value is loaded once for 4 heads.
-enum { TILE_HEADS = 4 };
+#include "attn_weights_avx512.h"
 
 struct values {
     const uint8_t *quants;  // of the first of 32 channels
@@ -15,33 +12,37 @@ struct values {
     uint32_t n; // channels of a position
 };
 
-// acc[h][i] += sums over 32 positions. VPDPBUSD takes unsigned values: 128 more than they are, and
-// 128 times the sum of the weights is taken off.
+// How far ahead values are asked for, in the second cache.
+enum { AHEAD_BYTES = 16384 };
+
+// acc[h][i] += sums over the 32 positions of block b of a batch.
 KLLM_INLINE void add_block(__m512 acc[][2], const uint8_t *quants, uint32_t n,
-                           const struct weights *weights, uint32_t n_head) {
+                           const struct weights *weights, uint32_t b, uint32_t n_head) {
     __m512i s[TILE_HEADS][2];
     KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
-        s[h][0] = s[h][1] = _mm512_set1_epi32(-128 * weights[h].sum);
+        s[h][0] = s[h][1] = _mm512_setzero_si512();
     }
     KLLM_UNROLL
     for (uint32_t j = 0; j < 8; j++) {
         __m512i v[2];
         KLLM_UNROLL
         for (uint32_t i = 0; i < 2; i++) {
-            v[i] = _mm512_loadu_si512(quants + (uint64_t)j * 4 * n + 64 * i);
-            v[i] = _mm512_xor_si512(v[i], _mm512_set1_epi8(-128));
+            const uint8_t *at = quants + (uint64_t)j * 4 * n + 64 * i;
+            v[i] = _mm512_loadu_si512(at);
+            _mm_prefetch((const char *)at + AHEAD_BYTES, _MM_HINT_T1);
         }
         KLLM_UNROLL
-        for (uint32_t h = 0; h < n_head; h++) {
-            __m512i w = _mm512_set1_epi32(weights[h].q[j]);
-            s[h][0] = _mm512_dpbusd_epi32(s[h][0], v[0], w);
-            s[h][1] = _mm512_dpbusd_epi32(s[h][1], v[1], w);
+        for (uint32_t h = 0; h < n_head; h++) { // VPDPBUSD: unsigned weights, signed values
+            const int32_t *q = (const int32_t *)(const void *)(weights->q[h] + b * KLLM_QK);
+            __m512i w = _mm512_set1_epi32(q[j]);
+            s[h][0] = _mm512_dpbusd_epi32(s[h][0], w, v[0]);
+            s[h][1] = _mm512_dpbusd_epi32(s[h][1], w, v[1]);
         }
     }
     KLLM_UNROLL
     for (uint32_t h = 0; h < n_head; h++) {
-        __m512 d = _mm512_set1_ps(weights[h].d);
+        __m512 d = _mm512_set1_ps(weights->d[h][b]);
         acc[h][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[h][0]), d, acc[h][0]);
         acc[h][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[h][1]), d, acc[h][1]);
     }
@@ -55,13 +56,13 @@ KLLM_INLINE void mix_tile(float *out, const float *p, struct values v, uint32_t 
     for (uint32_t h = 0; h < n_head; h++) {
         acc[h][0] = acc[h][1] = _mm512_setzero_ps();
     }
-    for (uint32_t t = 0; t < v.n_pos; t += AHEAD_BLOCKS * KLLM_QK) {
-        struct weights weights[AHEAD_BLOCKS][4];
-        uint32_t n_left = v.n_pos - t;
-        weigh_blocks(weights, p + t, p_stride, v.scales + (uint64_t)t * (v.n / KLLM_QK),
-                     v.n / KLLM_QK, n_left, n_head);
-        for (uint32_t b = 0; b < AHEAD_BLOCKS && b * KLLM_QK < n_left; b++) {
-            add_block(acc, v.quants + (uint64_t)(t + b * KLLM_QK) * v.n, v.n, weights[b], n_head);
+    uint32_t stride = v.n / KLLM_QK;
+    for (uint32_t t = 0; t < v.n_pos; t += BATCH) {
+        struct weights weights;
+        uint32_t n = min_u32(v.n_pos - t, BATCH);
+        weigh(&weights, p + t, p_stride, v.scales + (uint64_t)t * stride, stride, n, n_head);
+        for (uint32_t b = 0; b * KLLM_QK < n; b++) {
+            add_block(acc, v.quants + (uint64_t)(t + b * KLLM_QK) * v.n, v.n, &weights, b, n_head);
         }
     }
     KLLM_UNROLL

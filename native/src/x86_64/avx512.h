@@ -29,6 +29,43 @@ KLLM_INLINE float tree_lanes(__m512 v) {
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
 }
 
+// What joins lanes: both are commutative, so the order within a pair is free.
+enum join { JOIN_ADD, JOIN_MAX, JOIN_ADD_INT };
+
+KLLM_INLINE __m512 join_pair(__m512 a, __m512 b, enum join join) {
+    return join == JOIN_ADD   ? _mm512_add_ps(a, b)
+           : join == JOIN_MAX ? _mm512_max_ps(a, b)
+                              : _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a),
+                                                                     _mm512_castps_si512(b)));
+}
+
+/// The first two steps of the trees of four vectors, lanes j with j + 8, then with j + 4: quad k
+/// holds the 4 lanes that are left of vector k.
+KLLM_INLINE __m512 join_rows(const __m512 v[4], enum join join) {
+    __m512 half[2];
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < 2; i++) { // a blend is cheaper than a second shuffle
+        __m512 crossed = _mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0x4e);
+        __m512 straight = _mm512_mask_blend_ps(0xff00, v[2 * i], v[2 * i + 1]);
+        half[i] = join_pair(straight, crossed, join);
+    }
+    return join_pair(_mm512_shuffle_f32x4(half[0], half[1], 0x88),
+                     _mm512_shuffle_f32x4(half[0], half[1], 0xdd), join);
+}
+
+/// The last two steps: lane 4 k + g is what quad k of quads[g] comes to.
+KLLM_INLINE __m512 join_quads(const __m512 quads[4], enum join join) {
+    __m512 pair[2];
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < 2; i++) {
+        const __m512 *v = quads + 2 * i;
+        pair[i] = join_pair(_mm512_shuffle_ps(v[0], v[1], 0x44),
+                            _mm512_shuffle_ps(v[0], v[1], 0xee), join);
+    }
+    return join_pair(_mm512_shuffle_ps(pair[0], pair[1], 0x88),
+                     _mm512_shuffle_ps(pair[0], pair[1], 0xdd), join);
+}
+
 /// exp_f32 of 16 values.
 KLLM_INLINE __m512 exp_lanes(__m512 x) {
     x = _mm512_max_ps(x, _mm512_set1_ps(KLLM_EXP_MIN)); // the second operand if x is NaN
