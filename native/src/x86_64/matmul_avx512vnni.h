@@ -16,8 +16,12 @@
 // VPDPBUSD hide its latency.
 enum { TILE_TOKENS = 5, TILE_GROUPS = 2, STREAM_GROUPS = 4 };
 
-// How far ahead one token's streams ask for weights, in the second cache: the next page, which the
-// CPU itself does not look into.
+// Tokens of a tile whose activations VPDPBUSD broadcasts itself: that takes a load for each group,
+// but no slot of the units that shift and shuffle.
+enum { DIRECT_TOKENS = 4 };
+
+// How far ahead weights are asked for where reading is the limit, in the second cache: the next
+// page, which the CPU itself does not look into.
 enum { AHEAD_BYTES = 4096 };
 
 // What differs between the weight types; always a compile-time constant.
@@ -44,6 +48,14 @@ KLLM_INLINE __m512 load_scales(const uint8_t *scales) {
 // The 4 bytes at p, 16 times.
 KLLM_INLINE __m512i broadcast(const uint8_t *p) {
     return _mm512_set1_epi32(*(const int32_t *)(const void *)p);
+}
+
+// VPDPBUSD by the 4 bytes at p, 16 times. gcc does so only for a broadcast that is used once.
+KLLM_INLINE __m512i add_products(__m512i s, __m512i w, const uint8_t *p) {
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+            : "+v"(s)
+            : "v"(w), "m"(*(const int32_t *)(const void *)p));
+    return s;
 }
 
 // The part of a matrix that one tile multiplies.
@@ -81,10 +93,12 @@ KLLM_INLINE void sum_block(__m512i s[][STREAM_GROUPS], const uint8_t *const grou
         }
         KLLM_UNROLL
         for (uint32_t t = 0; t < n_token; t++) {
-            __m512i x4 = broadcast(q + t * p->row_bytes + chunk * 4);
+            const uint8_t *x4 = q + t * p->row_bytes + chunk * 4;
+            __m512i x = broadcast(x4);
             KLLM_UNROLL
             for (uint32_t g = 0; g < n_group; g++) {
-                s[t][g] = _mm512_dpbusd_epi32(s[t][g], w[g], x4);
+                s[t][g] = n_token > 1 && t < DIRECT_TOKENS ? add_products(s[t][g], w[g], x4)
+                                                           : _mm512_dpbusd_epi32(s[t][g], w[g], x);
             }
         }
     }
@@ -170,8 +184,13 @@ KLLM_INLINE void multiply_many(struct tile p, uint32_t rows, uint32_t n_token,
                                struct weight_type type) {
     const uint8_t *x = p.x;
     float *y = p.y;
+    // One tile of tokens is bound by reading, too: the keys of attention, say.
+    uint64_t ahead = n_token <= TILE_TOKENS ? TILE_GROUPS * p.group_bytes : 0;
     for (uint32_t r = 0; r < rows; r += TILE_GROUPS * KLLM_GROUP) {
         p.rows = min_u32(TILE_GROUPS * KLLM_GROUP, rows - r);
+        for (uint32_t off = 0; off < ahead; off += KLLM_CHUNK) {
+            _mm_prefetch((const char *)p.w + AHEAD_BYTES + off, _MM_HINT_T1);
+        }
         uint32_t n_tile;
         for (uint32_t t = 0; t < n_token; t += n_tile) {
             n_tile = min_u32(TILE_TOKENS, n_token - t);

@@ -7,14 +7,14 @@
 
 // One token: memory is the limit, and it gives most to four streams that lie far apart.
 KLLM_INLINE void multiply_one(struct matrix p, uint32_t weight_bytes) {
-    p.gap = (p.rows + TILE_ROWS - 1) / TILE_ROWS;
-    for (uint32_t r = 0; r < p.gap; r++) {
+    p.gap = (uint32_t)align_up((p.rows + TILE_ROWS - 1) / TILE_ROWS, TILE_ROWS);
+    for (uint32_t r = 0; r < p.gap; r += TILE_ROWS) {
         multiply_tile(&p, r, 0, 1, weight_bytes);
     }
 }
 
 KLLM_INLINE void multiply_many(const struct matrix *p, uint32_t n_token, uint32_t weight_bytes) {
-    for (uint32_t r = 0; r < p->rows; r += TILE_ROWS) {
+    for (uint32_t r = 0; r < p->rows; r += TILE_ROWS * TILE_ROWS) {
         uint32_t t = 0;
         for (; t + TILE_TOKENS <= n_token; t += TILE_TOKENS) {
             multiply_tile(p, r, t, TILE_TOKENS, weight_bytes);
@@ -38,7 +38,9 @@ KLLM_INLINE void multiply_many(const struct matrix *p, uint32_t n_token, uint32_
 KLLM_INLINE void multiply_float(float *y, const void *w, const void *x, uint32_t rows,
                                 uint32_t cols, uint32_t n_token, uint32_t y_stride,
                                 uint32_t weight_bytes) {
-    const struct matrix p = {y, w, x, rows, cols, y_stride, 1};
+    // One tile of tokens is bound by reading: those of a step, or the heads that share a key.
+    const struct matrix p = {y,    w,        x,         rows,
+                             cols, y_stride, TILE_ROWS, n_token <= TILE_TOKENS ? AHEAD_BYTES : 0};
     if (n_token == 1) {
         multiply_one(p, weight_bytes);
     } else if (n_token >= SHORT_TOKENS && cols <= SHORT_COLS && cols % 16 == 0) {
