@@ -146,20 +146,39 @@ KLLM_INLINE struct weights load_block(enum weight_format format, struct cursor a
     return format == FORMAT_Q8_0 ? load_bytes(at.quants) : load_nibbles(at.quants);
 }
 
+/// Exact sums of a block as it was loaded: nibbles of q4_0 are 8 too large. sum: of the token's block.
+KLLM_INLINE struct sums sum_loaded(enum weight_format format, const struct weights *w,
+                                   const struct piece *p, int32x4_t sum) {
+    if (format == FORMAT_Q8_0) {
+        return sum_bytes(w, p);
+    }
+    struct sums out = sum_nibbles(w, p);
+    if (format == FORMAT_Q4_0) {
+        out.s[0] = vmlsq_s32(out.s[0], sum, vdupq_n_s32(8));
+        out.s[1] = vmlsq_s32(out.s[1], sum, vdupq_n_s32(8));
+    }
+    return out;
+}
+
 // acc += a block's sums for one token, in the order of kllm_matmul_fn.
-KLLM_INLINE void accumulate(enum weight_format format, float32x4_t acc[2], const struct weights *w,
-                            const float32x4_t scale[4], const struct piece *p, float32x4_t dx,
-                            int32x4_t sum) {
-    struct sums s = format == FORMAT_Q8_0 ? sum_bytes(w, p) : sum_nibbles(w, p);
+KLLM_INLINE void accumulate(enum weight_format format, float32x4_t acc[2], struct sums s,
+                            const float32x4_t scale[4], float32x4_t dx, int32x4_t sum) {
     KLLM_UNROLL
     for (uint32_t h = 0; h < 2; h++) {
-        int32x4_t total = s.s[h];
-        if (format == FORMAT_Q4_0) { // a nibble is its weight plus 8
-            total = vmlsq_s32(total, sum, vdupq_n_s32(8));
-        }
-        acc[h] = vfmaq_f32(acc[h], vcvtq_f32_s32(total), vmulq_f32(scale[h], dx));
+        acc[h] = vfmaq_f32(acc[h], vcvtq_f32_s32(s.s[h]), vmulq_f32(scale[h], dx));
         if (format == FORMAT_Q4_1) {
             acc[h] = vfmaq_f32(acc[h], vcvtq_f32_s32(sum), vmulq_f32(scale[2 + h], dx));
+        }
+    }
+}
+
+/// Makes weights of the nibbles of q4_0, once for a tile of tokens.
+KLLM_INLINE void remove_bias(struct weights *w) {
+    KLLM_UNROLL
+    for (uint32_t g = 0; g < 8; g++) {
+        KLLM_UNROLL
+        for (uint32_t h = 0; h < 2; h++) {
+            w->w[g][h] = vsubq_s8(w->w[g][h], vdupq_n_s8(8));
         }
     }
 }
@@ -206,14 +225,14 @@ KLLM_INLINE void group_token(enum weight_format format, float *y, const void *gr
         struct cursor second = {at.quants + TILE_ROWS * 4, at.scale + TILE_ROWS};
         float32x4_t scale[4];
         struct weights w = load_block(format, at, scale);
-        accumulate(format, acc, &w, scale, &p, dx, sum);
+        accumulate(format, acc, sum_loaded(format, &w, &p, sum), scale, dx, sum);
         if (format != FORMAT_Q8_0) {
             // Ends the first half before the second: mixed, they need more registers than there
             // are, which costs a fifth more instructions.
             __asm__ volatile("" : "+w"(acc[0]), "+w"(acc[1])::"memory");
         }
         w = load_block(format, second, scale);
-        accumulate(format, acc + 2, &w, scale, &p, dx, sum);
+        accumulate(format, acc + 2, sum_loaded(format, &w, &p, sum), scale, dx, sum);
     }
     store_rows(y, acc, n_row);
     if (n_row > TILE_ROWS) {
@@ -234,13 +253,16 @@ KLLM_INLINE void tile_tokens(enum weight_format format, float *y, struct cursor 
     for (uint32_t b = 0; b < cols / KLLM_QK; b++, at = next_block(format, at)) {
         float32x4_t scale[4];
         struct weights w = load_block(format, at, scale);
+        if (format == FORMAT_Q4_0) {
+            remove_bias(&w);
+        }
         const uint8_t *q = x + b * KLLM_QK;
         const uint8_t *d = x + cols + b * sizeof(float);
         for (uint32_t t = 0; t < n_token; t++, q += stride, d += stride) {
             pin(&w);
             struct piece p = load_piece((const int8_t *)q);
-            accumulate(format, acc[t], &w, scale, &p,
-                       vld1q_dup_f32((const float *)(const void *)d),
+            struct sums s = format == FORMAT_Q8_0 ? sum_bytes(&w, &p) : sum_nibbles(&w, &p);
+            accumulate(format, acc[t], s, scale, vld1q_dup_f32((const float *)(const void *)d),
                        vld1q_dup_s32((const int32_t *)(const void *)(d + sum_off)));
         }
     }

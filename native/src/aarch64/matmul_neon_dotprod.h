@@ -20,6 +20,11 @@ struct weights {
     float32x4_t min[2]; // q4_1
 };
 
+// Sums over a block for 8 rows.
+struct sums {
+    int32x4_t s[2];
+};
+
 // A block of a token.
 struct block {
     const int8_t *q;
@@ -46,8 +51,17 @@ KLLM_INLINE struct block_at block_at(enum weight_format format, const void *w, u
                              scales + b * n_scale + row % KLLM_GROUP};
 }
 
-/// Loads a block of 8 rows, nibbles as 0..15.
-KLLM_INLINE struct weights load_block(enum weight_format format, struct block_at at) {
+/// Unpacks nibbles of q4_0 to 16 times their weights: with its upper bit flipped, a nibble in the
+/// upper half of a byte is that as it stands.
+KLLM_INLINE void unpack_sixteenfold(int8x16_t *low, int8x16_t *high, uint8x16_t bytes) {
+    uint8x16_t flipped = veorq_u8(bytes, vdupq_n_u8(0x88));
+    *low = vreinterpretq_s8_u8(vshlq_n_u8(flipped, 4));
+    *high = vreinterpretq_s8_u8(vandq_u8(flipped, vdupq_n_u8(0xf0)));
+}
+
+/// Loads a block of 8 rows; nibbles come as 0..15, or for several tokens of q4_0 as above.
+KLLM_INLINE struct weights load_block(enum weight_format format, uint32_t is_sixteenfold,
+                                      struct block_at at) {
     uint32_t block_bytes = format == FORMAT_Q8_0 ? KLLM_Q8_BLOCK : KLLM_Q4_BLOCK;
     struct weights out;
     KLLM_UNROLL
@@ -57,6 +71,8 @@ KLLM_INLINE struct weights load_block(enum weight_format format, struct block_at
             uint8x16_t bytes = vld1q_u8(at.quants + j * KLLM_CHUNK + h * 16);
             if (format == FORMAT_Q8_0) {
                 out.w[j][h] = vreinterpretq_s8_u8(bytes);
+            } else if (is_sixteenfold) {
+                unpack_sixteenfold(&out.w[j][h], &out.w[j + 4][h], bytes);
             } else {
                 out.w[j][h] = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15)));
                 out.w[j + 4][h] = vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4));
@@ -81,22 +97,30 @@ KLLM_INLINE void add_dots(int32x4_t s[2], const struct weights *w, uint32_t firs
     }
 }
 
+/// Exact sums of a block for one token, each beyond a start.
+KLLM_INLINE struct sums sum_block(const struct weights *w, const int8_t *q, int32x4_t start) {
+    struct sums out = {{start, start}};
+    add_dots(out.s, w, 0, vld1q_s8(q));
+    add_dots(out.s, w, 4, vld1q_s8(q + 16));
+    return out;
+}
+
+/// Sums of sixteenfold weights, at most 16 * 32 * 8 * 127 < 2^24, or of others: exact as floats.
+KLLM_INLINE float32x4_t sums_as_floats(uint32_t is_sixteenfold, int32x4_t s) {
+    return is_sixteenfold ? vcvtq_n_f32_s32(s, 4) : vcvtq_f32_s32(s);
+}
+
 // acc += a block's sums for one token, in the order of kllm_matmul_fn.
-KLLM_INLINE void accumulate(enum weight_format format, float32x4_t acc[2], const struct weights *w,
-                            struct block x) {
-    // A nibble is its weight plus 8, so the sums of q4_0 start at -8 times the sum of q.
-    int32x4_t bias =
-        format == FORMAT_Q4_0 ? vmulq_s32(vld1q_dup_s32(x.sum), vdupq_n_s32(-8)) : vdupq_n_s32(0);
-    int32x4_t s[2] = {bias, bias};
-    add_dots(s, w, 0, vld1q_s8(x.q));
-    add_dots(s, w, 4, vld1q_s8(x.q + 16));
+KLLM_INLINE void accumulate(enum weight_format format, uint32_t is_sixteenfold, float32x4_t acc[2],
+                            struct sums sums, const struct weights *w, struct block x) {
     float32x4_t dx = vld1q_dup_f32(x.d);
     KLLM_UNROLL
     for (uint32_t h = 0; h < 2; h++) {
-        acc[h] = vfmaq_f32(acc[h], vcvtq_f32_s32(s[h]), vmulq_f32(w->scale[h], dx));
+        float32x4_t total = sums_as_floats(is_sixteenfold, sums.s[h]);
+        acc[h] = vfmaq_f32(acc[h], total, vmulq_f32(w->scale[h], dx));
         if (format == FORMAT_Q4_1) {
-            float32x4_t total = vcvtq_f32_s32(vld1q_dup_s32(x.sum));
-            acc[h] = vfmaq_f32(acc[h], total, vmulq_f32(w->min[h], dx));
+            float32x4_t sum = vcvtq_f32_s32(vld1q_dup_s32(x.sum));
+            acc[h] = vfmaq_f32(acc[h], sum, vmulq_f32(w->min[h], dx));
         }
     }
 }
@@ -125,8 +149,12 @@ KLLM_INLINE void tile_token(enum weight_format format, float *y, const void *w, 
     float32x4_t acc[2] = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f)};
     struct q8_row act = q8_row_of(x, 0, cols);
     for (uint32_t b = 0; b < cols / KLLM_QK; b++) {
-        struct weights block = load_block(format, block_at(format, w, row, cols / KLLM_QK, b));
-        accumulate(format, acc, &block, block_of(act, b));
+        struct weights block = load_block(format, 0, block_at(format, w, row, cols / KLLM_QK, b));
+        struct block at = block_of(act, b);
+        // A nibble of q4_0 is its weight plus 8.
+        int32x4_t start = format == FORMAT_Q4_0 ? vmulq_s32(vld1q_dup_s32(at.sum), vdupq_n_s32(-8))
+                                                : vdupq_n_s32(0);
+        accumulate(format, 0, acc, sum_block(&block, at.q, start), &block, at);
     }
     store_rows(y, acc, n_row);
 }
@@ -138,10 +166,14 @@ KLLM_INLINE void tile_tokens(enum weight_format format, float *y, const void *w,
     for (uint32_t t = 0; t < n_token; t++) {
         acc[t][0] = acc[t][1] = vdupq_n_f32(0.0f);
     }
+    const uint32_t is_sixteenfold = format == FORMAT_Q4_0;
     for (uint32_t b = 0; b < cols / KLLM_QK; b++) {
-        struct weights block = load_block(format, block_at(format, w, row, cols / KLLM_QK, b));
+        struct weights block =
+            load_block(format, is_sixteenfold, block_at(format, w, row, cols / KLLM_QK, b));
         for (uint32_t t = 0; t < n_token; t++) {
-            accumulate(format, acc[t], &block, block_of(q8_row_of(x, t, cols), b));
+            struct block at = block_of(q8_row_of(x, t, cols), b);
+            struct sums sums = sum_block(&block, at.q, vdupq_n_s32(0));
+            accumulate(format, is_sixteenfold, acc[t], sums, &block, at);
         }
     }
     for (uint32_t t = 0; t < n_token; t++) {

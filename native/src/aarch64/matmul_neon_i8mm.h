@@ -41,8 +41,7 @@ KLLM_INLINE void pair_scales(float32x4_t out[4], const uint16_t *scales) {
     }
 }
 
-/// Loads a block of 8 rows. Nibbles of q4_1 come as 0..15, those of q4_0 as 16 times the weight:
-/// with its upper bit flipped, a nibble in the upper half of a byte is that as it stands.
+/// Loads a block of 8 rows. Nibbles of q4_1 come as 0..15, those of q4_0 as 16 times the weight.
 KLLM_INLINE struct row_pairs load_pairs(enum weight_format format, const uint8_t *quants,
                                         const uint16_t *scales) {
     struct row_pairs out;
@@ -60,9 +59,7 @@ KLLM_INLINE struct row_pairs load_pairs(enum weight_format format, const uint8_t
                 out.w[c][p + k] = vreinterpretq_s8_u8(vandq_u8(bytes[k], vdupq_n_u8(15)));
                 out.w[c + 2][p + k] = vreinterpretq_s8_u8(vshrq_n_u8(bytes[k], 4));
             } else {
-                uint8x16_t flipped = veorq_u8(bytes[k], vdupq_n_u8(0x88));
-                out.w[c][p + k] = vreinterpretq_s8_u8(vshlq_n_u8(flipped, 4));
-                out.w[c + 2][p + k] = vreinterpretq_s8_u8(vandq_u8(flipped, vdupq_n_u8(0xf0)));
+                unpack_sixteenfold(&out.w[c][p + k], &out.w[c + 2][p + k], bytes[k]);
             }
         }
     }
@@ -105,8 +102,7 @@ KLLM_INLINE void accumulate_pair(enum weight_format format, float32x4_t acc[4],
     float32x4_t dx = vcombine_f32(vld1_dup_f32(first), vld1_dup_f32(second));
     KLLM_UNROLL
     for (uint32_t p = 0; p < 4; p++) {
-        // 16 times a sum of q4_0 is at most 16 * 32 * 8 * 127 < 2^24: exact as a float.
-        float32x4_t total = format == FORMAT_Q4_0 ? vcvtq_n_f32_s32(s[p], 4) : vcvtq_f32_s32(s[p]);
+        float32x4_t total = sums_as_floats(format == FORMAT_Q4_0, s[p]);
         acc[p] = vfmaq_f32(acc[p], total, vmulq_f32(w->scale[p], dx));
     }
     if (format == FORMAT_Q4_1) {
