@@ -63,7 +63,7 @@ ARM_FLAGS = ["-march=armv8-a"]
 X86_SYSTEM = ["cpu_x86_64.c", "threads_linux.c"]
 ARM_SYSTEM = ["cpu_aarch64_linux.c", "threads_linux.c"]
 BARE_SYSTEM = ["cpu_fixed.c", "threads_none.c"]
-BARE_FLAGS = [*ARM_FLAGS, "-DKLLM_FLOOR", "-fno-pic", "-fno-stack-protector"]
+BARE_FLAGS = ["-fno-pic", "-fno-stack-protector"]
 
 
 def targets():
@@ -73,8 +73,12 @@ def targets():
     rows = [
         Target("x86_64-linux", None, "x86_64", X86_FLAGS, X86_SYSTEM),
         Target("aarch64-linux", cross, "aarch64", ARM_FLAGS, ARM_SYSTEM),
-        Target("aarch64-none", cross, "aarch64", BARE_FLAGS, BARE_SYSTEM),
-    ]
+        Target("aarch64-none", cross, "aarch64", [*BARE_FLAGS, *ARM_FLAGS, "-DKLLM_FLOOR"],
+               BARE_SYSTEM),
+        *(Target(f"aarch64-none{isa.removeprefix('_neon')}", cross, "aarch64",
+                 [*BARE_FLAGS, *SUFFIX_FLAGS[isa]], BARE_SYSTEM)
+          for isa in ("_neon_dotprod", "_neon_i8mm")),
+    ]  # fmt: skip
     return {target.name: target for target in rows}
 
 

@@ -2,7 +2,7 @@
 """
 Links the bare-metal images: build/aarch64-none/<image>-<model>.elf.
 
-    python -m qemu.build IMAGE [MODEL] [--ram MIB] [--ctx N]
+    python -m qemu.build IMAGE [MODEL] [--ram MIB] [--ctx N] [--isa ISA]
 
 IMAGE: selftest, generate or bench. MODEL: a .kllm image or a GGUF file; the smallest model of the
 tests by default. Sources and flags of the core come from native/build.py.
@@ -26,6 +26,10 @@ IMAGES = {
     "generate": ["image_generate.c"],
     "bench": ["image_bench.c"],
 }
+FLOOR = "neon"
+# The best kernels of an image: all of it is compiled for their instruction set.
+TARGETS = {FLOOR: "aarch64-none", "neon_dotprod": "aarch64-none_dotprod",
+           "neon_i8mm": "aarch64-none_i8mm"}  # fmt: skip
 COMMON = ["start.S", "console.c", "mem.c", "model.c", "model.S"]
 # Loops that copy bytes must not become calls of the function they stand in.
 MEM_FLAGS = ["-fno-tree-loop-distribute-patterns"]
@@ -35,9 +39,9 @@ class DoesNotFit(Exception):
     """The image needs more memory than the machine has; the message has the numbers."""
 
 
-def target():
-    """Returns the bare-metal target of native/build.py."""
-    return core.targets()["aarch64-none"]
+def target(isa=FLOOR):
+    """Returns the bare-metal target of native/build.py for an instruction set."""
+    return core.targets()[TARGETS[isa]]
 
 
 def tiny_model():
@@ -69,28 +73,34 @@ def arena_bytes(model, n_ctx):
     return plan.n_bytes
 
 
-def compile_file(name, out_dir, defines):
+def compile_file(name, out_dir, isa, defines):
     """Compiles one source of an image; returns the object."""
     source = QEMU / name
     obj = out_dir / (source.stem + ("_asm.o" if source.suffix == ".S" else ".o"))
-    flags = core.flags_of(target(), source) + (MEM_FLAGS if name == "mem.c" else [])
+    flags = core.flags_of(target(isa), source) + (MEM_FLAGS if name == "mem.c" else [])
     flags += ["-fcallgraph-info=su", f"-I{core.SOURCES}", f"-I{QEMU}", *defines]
     core.run([target().cc, *flags, "-c", source, "-o", obj])
     return obj
 
 
-def link(image, model, ram_mib=RAM_MIB, n_ctx=256):
+def link(image, model, ram_mib=RAM_MIB, n_ctx=256, isa=FLOOR):
     """
     Links an image with a model and returns the path of the ELF file.
 
-    image: a key of IMAGES. model: path of a model image. ram_mib: memory of the machine.
+    image: a key of IMAGES. model: path of a model image. ram_mib: memory of the machine. isa: a
+    key of TARGETS; the floor leaves out kernels above it.
     Raises DoesNotFit with the linker's numbers if they do not fit together.
     """
-    out_dir = target().build_dir / f"{image}-{Path(model).stem}-{n_ctx}"
+    out_dir = target(isa).build_dir / f"{image}-{Path(model).stem}-{n_ctx}"
     out_dir.mkdir(parents=True, exist_ok=True)
-    archive = core.build_archive(target(), ["-fcallgraph-info=su"])
-    defines = [f'-DMODEL_PATH="{model}"', f"-DIMAGE_N_CTX={n_ctx}", f"-DIMAGE_N_BATCH={N_BATCH}"]
-    objects = [compile_file(name, out_dir, defines) for name in [*COMMON, *IMAGES[image]]]
+    archive = core.build_archive(target(isa), ["-fcallgraph-info=su"])
+    defines = [
+        f'-DMODEL_PATH="{model}"',
+        f"-DIMAGE_N_CTX={n_ctx}",
+        f"-DIMAGE_N_BATCH={N_BATCH}",
+        f'-DIMAGE_ISA="{isa}"',
+    ]
+    objects = [compile_file(name, out_dir, isa, defines) for name in [*COMMON, *IMAGES[image]]]
     elf = out_dir.with_suffix(".elf")
     n_arena = arena_bytes(model, n_ctx)
     command = [
@@ -119,11 +129,12 @@ def main():
     parser.add_argument("model", nargs="?")
     parser.add_argument("--ram", type=int, default=RAM_MIB, metavar="MIB")
     parser.add_argument("--ctx", type=int, default=256, metavar="N")
+    parser.add_argument("--isa", choices=TARGETS, default=FLOOR, help="of the best kernels")
     args = parser.parse_args()
     require("aarch64-linux-gnu-gcc")
     model = tiny_model() if args.model is None else packed(args.model)
     try:
-        print(link(args.image, model, args.ram, args.ctx).relative_to(ROOT))
+        print(link(args.image, model, args.ram, args.ctx, args.isa).relative_to(ROOT))
     except DoesNotFit as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

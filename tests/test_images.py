@@ -99,6 +99,27 @@ def test_counts_are_equal_on_every_run_and_core(tiny):
             "model"} <= components  # fmt: skip
 
 
+def test_counts_above_the_floor_are_of_faster_kernels(tiny):
+    found = {cpu: run.count(tiny, cpu, build.RAM_MIB) for cpu in (CPUS[0], *run.ABOVE)}
+    floor, sdot, smmla = found.values()
+    for name, n in sdot.items():
+        twin = name.replace("neon_dotprod", "neon")
+        assert n < floor[twin], name
+    for dtype in ("q4_0", "q4_1", "q8_0"):
+        row = f"matmul/{dtype}/neon_%s/384x384x16"
+        assert smmla[row % "i8mm"] < sdot[row % "dotprod"]
+    assert set(floor).isdisjoint(sdot) and set(sdot).isdisjoint(smmla)
+
+
+@pytest.mark.parametrize(("cpu", "word"), [("cortex-a76", "sdot"), ("max", "smmla")])
+def test_image_above_the_floor_faults_on_a_core_without_its_instructions(tiny, cpu, word):
+    path = build.link("bench", tiny, isa=run.ABOVE[cpu])
+    assert any(line.startswith(word) for line in elf.above_floor(path))
+    status, output = run.run_elf(path, CPUS[0], is_counted=True)
+    assert status == 3
+    assert b"fault" in output
+
+
 @pytest.fixture(scope="module")
 def debian_qemu():
     try:
