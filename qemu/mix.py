@@ -76,6 +76,14 @@ def functions(elf):
     return starts, [found[start] for start in starts]
 
 
+def read_log(log):
+    """Yields (address, Mix of all its runs) of every block of code that the plugin has counted."""
+    for line in log.read_text().splitlines():
+        if line.startswith("mix "):
+            address, n_run, *counts = line.split()[1:]
+            yield int(address, 16), Mix(*map(int, counts)).scaled(int(n_run))
+
+
 def mix_of(elf, cpu, arguments=(), ram_mib=build.RAM_MIB, qemu=run.QEMU):
     """
     Runs an image and returns {function: Mix}; code before the first function is "start".
@@ -92,13 +100,9 @@ def mix_of(elf, cpu, arguments=(), ram_mib=build.RAM_MIB, qemu=run.QEMU):
         raise NoMix(f"{elf.name}: exit status {status}: " + (lines[-1] if lines else "no output"))
     starts, names = functions(elf)
     out = {}
-    for line in log.read_text().splitlines():
-        if not line.startswith("mix "):
-            continue
-        address, n_run, *counts = line.split()[1:]
-        at = bisect.bisect_right(starts, int(address, 16)) - 1
+    for address, block in read_log(log):
+        at = bisect.bisect_right(starts, address) - 1
         name = names[at] if at >= 0 else "start"
-        block = Mix(*map(int, counts)).scaled(int(n_run))
         out[name] = out.get(name, Mix()).plus(block)
     return out
 

@@ -8,10 +8,15 @@ import sys
 
 PACKAGES = {
     "aarch64-linux-gnu-gcc": ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
+    "aarch64-linux-gnu-g++": ("g++-aarch64-linux-gnu",),
     "aarch64-linux-gnu-objdump": ("binutils-aarch64-linux-gnu",),
     "qemu-system-aarch64": ("qemu-system-arm",),
     "qemu-aarch64": ("qemu-user",),
+    "cmake": ("cmake",),
 }
+
+EMULATION = ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objdump", "qemu-system-aarch64",
+             "qemu-aarch64")  # fmt: skip
 
 
 def missing(*programs):
@@ -49,4 +54,4 @@ def require(*programs):
 
 
 if __name__ == "__main__":
-    require(*PACKAGES)
+    require(*EMULATION)

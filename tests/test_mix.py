@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of instructions that run on an emulated board, counted by the plugin of QEMU."""
+"""Instructions that run on an emulated board, by kind and by token: the plugin of QEMU."""
+
+import shutil
 
 import pytest
 
-from qemu import build, mix, run, sysroot
+from qemu import build, mix, peer, run, sysroot
 from test_images import pytestmark  # noqa: F401  (the same programs are needed)
 
 N_TURN = 1000
@@ -71,3 +73,38 @@ def test_image_that_fails_is_named_with_its_last_line():
     bench = build.link("bench", build.tiny_model())  # without -icount it refuses to count
     with pytest.raises(mix.NoMix, match=r"^bench-.*\.elf: exit status 2: no exact counts here"):
         mix.mix_of(bench, run.CPUS[0])
+
+
+# A token alone takes 1000 instructions, one of a prompt 100, and starting takes what it takes.
+ENGINE = """
+#include <stdlib.h>
+
+static void work(long n) {
+    __asm__ volatile("1:\\n.rept 8\\nnop\\n.endr\\nsubs %0, %0, #1\\nb.ne 1b" : "+r"(n) : : "cc");
+}
+
+int main(int argc, char **argv) {
+    (void)argc;
+    work(12345);
+    work(10 * atol(argv[1]) * atol(argv[2]));
+    work(100 * atol(argv[3]));
+    return 0;
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="`make qemu-full` installs it")
+def test_cost_of_a_token_is_told_from_what_starting_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(peer, "FOLDER", tmp_path)
+    source, program = tmp_path / "engine.c", tmp_path / "engine"
+    source.write_text(ENGINE)
+    build.core.run(["aarch64-linux-gnu-gcc", "-O1", "-static", source, "-o", program])
+    found = peer.cost(["qemu-aarch64", program])
+    # Reading the arguments takes a few instructions for each of their digits.
+    assert found == pytest.approx(peer.Cost(1000, 100), abs=5)
+
+
+def test_engine_that_fails_is_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(peer, "FOLDER", tmp_path)
+    with pytest.raises(peer.NoPeer, match=r"^an engine failed: .*no such model"):
+        peer.cost(["sh", "-c", "echo loading; echo no such model; exit 1"])
