@@ -104,9 +104,27 @@ enum {
     WINDOW_BYTES = 4096,
     WINDOW_MARGIN = 1024, // what the end of a window may still change, unless the word ends there
     WINDOW_BUFFER = 8192,
-    BRANCH = 16,
+    BRANCH = 8,        // keys whose lowest is found at once
     BUFFER_SLACK = 16, // may be read past any byte of the buffer
 };
+
+// The lowest of BRANCH keys. They are read one by one: all at once they would wait for the one that
+// was just written.
+KLLM_INLINE uint32_t lowest_of(const volatile uint32_t *keys) {
+    uint32_t lowest[BRANCH];
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < BRANCH; i++) {
+        lowest[i] = keys[i];
+    }
+    KLLM_UNROLL
+    for (uint32_t n = BRANCH / 2; n > 0; n /= 2) {
+        KLLM_UNROLL
+        for (uint32_t i = 0; i < n; i++) {
+            lowest[i] = min_u32(lowest[i], lowest[i + n]);
+        }
+    }
+    return lowest[0];
+}
 
 // The best way to each byte of a stretch of text: its last token, and where that starts.
 struct ways {
@@ -124,8 +142,10 @@ struct window {
             uint16_t prev[WINDOW_BYTES];
             uint32_t made[WINDOW_BYTES]; // SentencePiece: the token that the pair there makes
             uint32_t keys[WINDOW_BYTES]; // of the pair that a symbol starts, the lowest first
-            uint32_t lows[WINDOW_BYTES / BRANCH];          // the lowest of so many keys
-            uint32_t tops[WINDOW_BYTES / BRANCH / BRANCH]; // and of so many of these
+            // The lowest of so many keys, of so many of these, and of so many of those.
+            uint32_t lows[WINDOW_BYTES / BRANCH];
+            uint32_t mids[WINDOW_BYTES / BRANCH / BRANCH];
+            uint32_t tops[WINDOW_BYTES / BRANCH / BRANCH / BRANCH];
         };
         struct ways ways; // unigram
     };

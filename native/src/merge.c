@@ -5,7 +5,6 @@
 enum {
     INDEX_BITS = 6, // of a key
     MAX_SYMBOL = (1 << INDEX_BITS) - 2,
-    FEW = 8, // symbols of the words that are most common
 };
 
 _Static_assert(KLLM_MAX_MERGE <= 1 << (32 - INDEX_BITS - 1), "a rank fits its bits of a key");
@@ -31,28 +30,13 @@ KLLM_INLINE void find_pair_at(const struct vocab *v, struct merging *m, uint32_t
     m->made[i] = v->merges[rank & ((rank >> 31) - 1)];
 }
 
-// The lowest of so many keys, a multiple of FEW. They are read one by one: all at once they would
-// wait for the one that was just written.
-KLLM_INLINE uint32_t lowest_key(const volatile uint32_t *keys, uint32_t n_key) {
-    uint32_t lowest[FEW];
-    KLLM_UNROLL
-    for (uint32_t i = 0; i < FEW; i++) {
-        lowest[i] = keys[i];
+// The lowest of so many keys, a multiple of BRANCH.
+KLLM_INLINE uint32_t lowest_key(const uint32_t *keys, uint32_t n_key) {
+    uint32_t lowest = lowest_of(keys);
+    for (uint32_t i = BRANCH; i < n_key; i += BRANCH) {
+        lowest = min_u32(lowest, lowest_of(keys + i));
     }
-    for (uint32_t k = FEW; k < n_key; k += FEW) {
-        KLLM_UNROLL
-        for (uint32_t i = 0; i < FEW; i++) {
-            lowest[i] = min_u32(lowest[i], keys[k + i]);
-        }
-    }
-    KLLM_UNROLL
-    for (uint32_t n = FEW / 2; n > 0; n /= 2) {
-        KLLM_UNROLL
-        for (uint32_t i = 0; i < n; i++) {
-            lowest[i] = min_u32(lowest[i], lowest[i + n]);
-        }
-    }
-    return lowest[0];
+    return lowest;
 }
 
 KLLM_INLINE void merge_all(const struct vocab *v, struct merging *m, uint32_t n_key) {
@@ -87,16 +71,16 @@ static void merge_small(const struct vocab *v, const uint8_t *word, uint32_t n_b
     m.ids[n + 1] = 0;
     m.end = n + 1;
     m.left = ((uint64_t)2 << m.end) - 1;
-    uint32_t n_key = n < FEW ? FEW : (n & ~(FEW - 1u)) + FEW;
-    for (uint32_t i = n_key - FEW; i < n_key; i++) {
+    uint32_t n_key = n < BRANCH ? BRANCH : (n & ~(BRANCH - 1u)) + BRANCH;
+    for (uint32_t i = n_key - BRANCH; i < n_key; i++) {
         m.keys[i] = NO_KEY;
     }
     m.keys[0] = NO_KEY;
     for (uint32_t i = 1; i < n; i++) {
         find_pair_at(v, &m, i, i + 1);
     }
-    if (n_key == FEW) {
-        merge_all(v, &m, FEW);
+    if (n_key == BRANCH) {
+        merge_all(v, &m, BRANCH);
     } else {
         merge_all(v, &m, n_key);
     }

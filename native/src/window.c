@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Merges the symbols of a window of text, however long the word is that it is part of.
 //
-// Each pair has a key; the lowest of every BRANCH keys are kept, and the lowest of those, so that a
-// merge looks at the few that it changed. What lies WINDOW_MARGIN or more before the end of a window
-// is taken as final.
+// Each pair has a key; the lowest of every BRANCH keys are kept, the lowest of those and of those,
+// so that a merge looks at the few that it changed. What lies WINDOW_MARGIN or more before the end
+// of a window is taken as final.
 #include "encode.h"
 
 enum {
@@ -13,30 +13,21 @@ enum {
 
 _Static_assert(sizeof(struct work) <= KLLM_ENCODE_WORK_BYTES, "work space");
 _Static_assert(WINDOW_BYTES == 1 << OFFSET_BITS, "an offset fits its bits of a key");
-_Static_assert(WINDOW_BYTES == BRANCH * BRANCH * BRANCH, "three steps find the lowest key");
-_Static_assert(BRANCH == 16, "lowest_of reads as many");
+_Static_assert(WINDOW_BYTES == BRANCH * BRANCH * BRANCH * BRANCH,
+               "four steps find the lowest key");
 _Static_assert((int)WINDOW_MARGIN >= (int)KLLM_MAX_TOKEN_BYTES,
                "the last token of a window is never final");
 
 // ------------------------------------------------------------------------------------------ keys
-
-// Reads the keys one by one: all at once they would wait for the one that was just written.
-KLLM_INLINE uint32_t lowest_of(const volatile uint32_t *keys) {
-    uint32_t lowest[4];
-    KLLM_UNROLL
-    for (uint32_t i = 0; i < 4; i++) {
-        uint32_t a = keys[4 * i], b = keys[4 * i + 1], c = keys[4 * i + 2], d = keys[4 * i + 3];
-        lowest[i] = min_u32(min_u32(a, b), min_u32(c, d));
-    }
-    return min_u32(min_u32(lowest[0], lowest[1]), min_u32(lowest[2], lowest[3]));
-}
 
 // Finds the lowest keys anew after the one at offset i has changed.
 KLLM_INLINE void renew_lowest(struct window *w, uint32_t i) {
     i /= BRANCH;
     w->lows[i] = lowest_of(w->keys + i * BRANCH);
     i /= BRANCH;
-    w->tops[i] = lowest_of(w->lows + i * BRANCH);
+    w->mids[i] = lowest_of(w->lows + i * BRANCH);
+    i /= BRANCH;
+    w->tops[i] = lowest_of(w->mids + i * BRANCH);
 }
 
 // ---------------------------------------------------------------------------------------- window
@@ -46,10 +37,9 @@ KLLM_INLINE uint32_t symbol_end(const struct window *w, uint32_t i, uint32_t n_b
     return w->next[i] == NIL ? n_bytes : w->next[i];
 }
 
-// Finds the key of the symbol at i: the rank of what it makes with the one after it, then its
-// offset.
-KLLM_INLINE void find_pair_at(const struct vocab *v, struct window *w, const uint8_t *text,
-                              uint32_t n_bytes, uint32_t is_bpe, uint32_t i) {
+// The key of the symbol at i: the rank of what it makes with the one after it, then its offset.
+KLLM_INLINE uint32_t key_at(const struct vocab *v, struct window *w, const uint8_t *text,
+                            uint32_t n_bytes, uint32_t is_bpe, uint32_t i) {
     uint32_t right = w->next[i];
     uint32_t rank = NO_RANK;
     if (right != NIL && is_bpe) {
@@ -63,7 +53,7 @@ KLLM_INLINE void find_pair_at(const struct vocab *v, struct window *w, const uin
             rank = v->scores[w->made[i]];
         }
     }
-    w->keys[i] = rank == NO_RANK ? NO_KEY : rank << OFFSET_BITS | i;
+    return rank == NO_RANK ? NO_KEY : rank << OFFSET_BITS | i;
 }
 
 // Makes the symbols of a text: bytes that have a token, or characters. Returns the first.
@@ -118,34 +108,43 @@ void kllm_put_bytes(const struct vocab *v, const uint8_t *text, uint32_t n_bytes
     }
 }
 
+KLLM_INLINE void put_key(struct window *w, uint32_t i, uint32_t key) {
+    w->keys[i] = key;
+    uint32_t *lowest[] = {&w->lows[i / BRANCH], &w->mids[i / BRANCH / BRANCH],
+                          &w->tops[i / BRANCH / BRANCH / BRANCH]};
+    KLLM_UNROLL
+    for (uint32_t k = 0; k < 3; k++) {
+        *lowest[k] = min_u32(*lowest[k], key);
+    }
+}
+
 KLLM_INLINE void merge_symbols(const struct vocab *v, struct window *w, const uint8_t *text,
                                uint32_t n_bytes, uint32_t is_bpe, uint32_t first) {
     memset(w->keys, 0xff, align_up(n_bytes, BRANCH) * sizeof(w->keys[0]));
     memset(w->lows, 0xff, sizeof(w->lows));
+    memset(w->mids, 0xff, sizeof(w->mids));
     memset(w->tops, 0xff, sizeof(w->tops));
     for (uint32_t i = first; i != NIL; i = w->next[i]) {
-        find_pair_at(v, w, text, n_bytes, is_bpe, i);
+        w->keys[i] = key_at(v, w, text, n_bytes, is_bpe, i);
     }
     for (uint32_t i = 0; i < n_bytes; i += BRANCH) {
         renew_lowest(w, i);
     }
-    for (;;) {
-        uint32_t key = lowest_of(w->tops);
-        if (key == NO_KEY) {
-            return;
-        }
+    uint32_t key = lowest_of(w->tops);
+    while (key != NO_KEY) {
         uint32_t i = key & (WINDOW_BYTES - 1);
         uint32_t right = w->next[i];
         uint32_t before = w->prev[i];
         w->ids[i] = is_bpe ? v->merges[key >> OFFSET_BITS] : w->made[i];
         w->next[i] = w->next[right];
-        w->keys[right] = NO_KEY;
         if (w->next[i] != NIL) {
             w->prev[w->next[i]] = (uint16_t)i;
         }
-        find_pair_at(v, w, text, n_bytes, is_bpe, i);
+        // The lowest of the others is found while the pairs that are new are looked up.
+        w->keys[i] = NO_KEY;
+        w->keys[right] = NO_KEY;
         if (before != NIL) {
-            find_pair_at(v, w, text, n_bytes, is_bpe, before);
+            w->keys[before] = NO_KEY;
             if (before / BRANCH != i / BRANCH) {
                 renew_lowest(w, before);
             }
@@ -154,6 +153,15 @@ KLLM_INLINE void merge_symbols(const struct vocab *v, struct window *w, const ui
             renew_lowest(w, right);
         }
         renew_lowest(w, i);
+        uint32_t lowest = lowest_of(w->tops);
+        uint32_t new_key = key_at(v, w, text, n_bytes, is_bpe, i);
+        put_key(w, i, new_key);
+        if (before != NIL) {
+            key = key_at(v, w, text, n_bytes, is_bpe, before);
+            put_key(w, before, key);
+            new_key = min_u32(new_key, key);
+        }
+        key = min_u32(lowest, new_key);
     }
 }
 
