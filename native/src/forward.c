@@ -3,6 +3,9 @@
 // rows, heads and tokens, stage by stage, where one needs what another made.
 #include "pass.h"
 
+// Rows of gate and of up that are made before they are joined.
+enum { FEED_ROWS = 128 };
+
 static void embed(const struct pass *p, float *x, const struct pass_token *token) {
     const struct kllm_tensor *table = model_tensor(p, KLLM_T_TOKEN_EMBD);
     const void *w = tensor_data(p->m, table);
@@ -123,22 +126,26 @@ static void attention(struct pass *p, uint32_t layer) {
     }
 }
 
-// Rows of gate and up, joined.
+// Rows of gate and up, joined, as many at a time as stay in the second cache for all tokens.
 static void feed_rows(const struct pass *p, const struct kllm_tensor *layer, struct inputs in,
                       struct span rows) {
     uint32_t stride = ffn_stride(p->m);
     float *gate = region(p->ctx, KLLM_R_FFN);
     float *up = gate + p->m->n_ff;
-    kllm_multiply(p, up, stride, &layer[KLLM_T_UP], &layer[KLLM_T_UP_BIAS], in, rows);
-    if (p->m->arch == KLLM_ARCH_LLAMA) {
-        kllm_multiply(p, gate, stride, &layer[KLLM_T_GATE], NULL, in, rows);
-    }
-    for (uint32_t t = 0; t < in.n_token && rows.begin < rows.end; t++) {
-        uint64_t off = (uint64_t)t * stride + rows.begin;
+    uint32_t step = in.n_token == 1 ? p->m->n_ff : FEED_ROWS;
+    for (uint32_t r = rows.begin; r < rows.end; r += step) {
+        struct span part = {r, min_u32(r + step, rows.end)};
+        kllm_multiply(p, up, stride, &layer[KLLM_T_UP], &layer[KLLM_T_UP_BIAS], in, part);
         if (p->m->arch == KLLM_ARCH_LLAMA) {
-            p->k.swiglu_f32(gate + off, gate + off, up + off, rows.end - rows.begin);
-        } else {
-            p->k.gelu_f32(gate + off, up + off, rows.end - rows.begin);
+            kllm_multiply(p, gate, stride, &layer[KLLM_T_GATE], NULL, in, part);
+        }
+        for (uint32_t t = 0; t < in.n_token; t++) {
+            uint64_t off = (uint64_t)t * stride + r;
+            if (p->m->arch == KLLM_ARCH_LLAMA) {
+                p->k.swiglu_f32(gate + off, gate + off, up + off, part.end - part.begin);
+            } else {
+                p->k.gelu_f32(gate + off, up + off, part.end - part.begin);
+            }
         }
     }
 }

@@ -162,7 +162,8 @@ void kllm_multiply(const struct pass *p, float *y, uint32_t y_stride, const stru
     struct multiplier k = multiplier_of(p, w->dtype);
     uint64_t group_bytes = kllm_tensor_bytes(w->dtype, KLLM_GROUP, w->cols);
     uint32_t part_bytes = in.n_token == 1 ? PART_BYTES_ONE : PART_BYTES_MANY;
-    uint32_t step = (uint32_t)(1 + part_bytes / group_bytes) * KLLM_GROUP;
+    // Whole tiles of 1 to 4 groups: a part that ends within one would repeat work.
+    uint32_t step = (uint32_t)(4 + part_bytes / group_bytes) / 4 * 4 * KLLM_GROUP;
     const uint8_t *data = tensor_data(p->m, w);
     const float *b = bias == NULL ? NULL : f32_of(p, bias);
     for (uint32_t r = rows.begin; r < rows.end; r += step) {

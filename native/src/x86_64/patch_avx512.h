@@ -35,7 +35,7 @@ KLLM_INLINE __m512 load_quants(const uint8_t *group, const struct place *place,
                                uint32_t block_bytes, uint32_t scale_bytes) {
     __m512i words = _mm512_loadu_si512(group + place->words_off);
     if (block_bytes == KLLM_Q8_BLOCK) {
-        words = _mm512_sllv_epi32(words, _mm512_set1_epi32(24 - (int32_t)place->shift));
+        words = _mm512_sll_epi32(words, _mm_cvtsi32_si128(24 - (int32_t)place->shift));
         return _mm512_cvtepi32_ps(_mm512_srai_epi32(words, 24));
     }
     float bias = scale_bytes == KLLM_SCALE_BLOCK ? 8.0f : 0.0f;
