@@ -5,7 +5,7 @@
 #include "../layout.h"
 #include "attn_weights_avx2.h"
 
-// Two heads share the magnitudes of the values.
+// Two heads share the values.
 enum { TILE_HEADS = 2 };
 
 struct values {
@@ -15,8 +15,11 @@ struct values {
     uint32_t n; // channels of a position
 };
 
-// acc[h][i] += sums over 32 positions. The signs of the weights go
-// to the values' magnitudes: 2 * 127 * 128 = 32512 < 2^15.
+// How far ahead values are asked for, in the second cache.
+enum { AHEAD_BYTES = 16384 };
+
+// acc[h][i] += sums over 32 positions. No weight is negative, as VPMADDUBSW wants one of its sides:
+// 2 * 127 * 128 = 32512 < 2^15.
 KLLM_INLINE void add_block(__m256 acc[][4], const uint8_t *quants, uint32_t n,
                            const struct weights *weights, uint32_t n_head) {
     __m256i s[TILE_HEADS][4];
@@ -24,11 +27,13 @@ KLLM_INLINE void add_block(__m256 acc[][4], const uint8_t *quants, uint32_t n,
         KLLM_UNROLL
         for (uint32_t i = 0; i < 4; i++) {
             __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(quants + 32 * i));
-            __m256i magnitude = _mm256_abs_epi8(v);
+            if (i % 2 == 0) {
+                _mm_prefetch((const char *)quants + 32 * i + AHEAD_BYTES, _MM_HINT_T1);
+            }
             KLLM_UNROLL
             for (uint32_t h = 0; h < n_head; h++) {
-                __m256i w = _mm256_sign_epi8(_mm256_set1_epi32(weights[h].q[j]), v);
-                __m256i products = _mm256_maddubs_epi16(magnitude, w);
+                __m256i w = _mm256_set1_epi32(weights[h].q[j]);
+                __m256i products = _mm256_maddubs_epi16(w, v);
                 products = _mm256_madd_epi16(products, _mm256_set1_epi16(1));
                 s[h][i] = j == 0 ? products : _mm256_add_epi32(s[h][i], products);
             }

@@ -12,7 +12,6 @@ enum { AHEAD_BLOCKS = 8 };
 // What the 32 positions of a block weigh for one head.
 struct weights {
     int32_t q[8]; // int8[32]
-    int32_t sum;
     float d;
 };
 
@@ -56,7 +55,6 @@ KLLM_INLINE void weigh_blocks(struct weights out[][4], const float *p, uint32_t 
             }
             __m256i q = quantize_block(w, &out[b][h].d);
             _mm256_storeu_si256((__m256i *)(void *)out[b][h].q, q);
-            out[b][h].sum = sum_bytes(q);
         }
     }
 }

@@ -12,8 +12,8 @@
 
 enum { TILE_TOKENS = 4, STREAM_GROUPS = 4 };
 
-// How far ahead one token's streams ask for weights, in the second cache: the next page, which the
-// CPU itself does not look into.
+// How far ahead weights are asked for where reading is the limit, in the second cache: the next
+// page, which the CPU itself does not look into.
 enum { AHEAD_BYTES = 4096 };
 
 // What differs between the weight types; always a compile-time constant.
@@ -223,8 +223,13 @@ KLLM_INLINE void multiply_many(struct tile p, uint32_t rows, uint32_t n_token,
                                struct weight_type type) {
     const uint8_t *x = p.x;
     float *y = p.y;
+    // One tile of tokens is bound by reading, too: the keys of attention, say.
+    uint64_t ahead = n_token <= TILE_TOKENS ? p.group_bytes : 0;
     for (uint32_t r = 0; r < rows; r += KLLM_GROUP, p.w += p.group_bytes) {
         p.rows = min_u32(KLLM_GROUP, rows - r);
+        for (uint32_t off = 0; off < ahead; off += KLLM_CHUNK) {
+            _mm_prefetch((const char *)p.w + AHEAD_BYTES + off, _MM_HINT_T1);
+        }
         uint32_t n_tile;
         for (uint32_t t = 0; t < n_token; t += n_tile) {
             n_tile = min_u32(TILE_TOKENS, n_token - t);

@@ -16,10 +16,6 @@
 // VPDPBUSD hide its latency.
 enum { TILE_TOKENS = 5, TILE_GROUPS = 2, STREAM_GROUPS = 4 };
 
-// Tokens of a tile whose activations VPDPBUSD broadcasts itself: that takes a load for each group,
-// but no slot of the units that shift and shuffle.
-enum { DIRECT_TOKENS = 4 };
-
 // How far ahead weights are asked for where reading is the limit, in the second cache: the next
 // page, which the CPU itself does not look into.
 enum { AHEAD_BYTES = 4096 };
@@ -48,14 +44,6 @@ KLLM_INLINE __m512 load_scales(const uint8_t *scales) {
 // The 4 bytes at p, 16 times.
 KLLM_INLINE __m512i broadcast(const uint8_t *p) {
     return _mm512_set1_epi32(*(const int32_t *)(const void *)p);
-}
-
-// VPDPBUSD by the 4 bytes at p, 16 times. gcc does so only for a broadcast that is used once.
-KLLM_INLINE __m512i add_products(__m512i s, __m512i w, const uint8_t *p) {
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0"
-            : "+v"(s)
-            : "v"(w), "m"(*(const int32_t *)(const void *)p));
-    return s;
 }
 
 // The part of a matrix that one tile multiplies.
@@ -93,12 +81,10 @@ KLLM_INLINE void sum_block(__m512i s[][STREAM_GROUPS], const uint8_t *const grou
         }
         KLLM_UNROLL
         for (uint32_t t = 0; t < n_token; t++) {
-            const uint8_t *x4 = q + t * p->row_bytes + chunk * 4;
-            __m512i x = broadcast(x4);
+            __m512i x4 = broadcast(q + t * p->row_bytes + chunk * 4);
             KLLM_UNROLL
             for (uint32_t g = 0; g < n_group; g++) {
-                s[t][g] = n_token > 1 && t < DIRECT_TOKENS ? add_products(s[t][g], w[g], x4)
-                                                           : _mm512_dpbusd_epi32(s[t][g], w[g], x);
+                s[t][g] = _mm512_dpbusd_epi32(s[t][g], w[g], x4);
             }
         }
     }
