@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from benches import session, stats, table
 from benches.declare import Selection, collect
-from benches.gate import N_LEAST, THRESHOLD
+from benches.gate import N_LEAST, THRESHOLD, is_slower
 from benches.run import Options
 
 
@@ -174,8 +174,8 @@ def bench_generation(config=None, size="nano", dtype="q4_0"):
 
 def check_regression(baseline, current, threshold=THRESHOLD):
     """
-    Tells whether current is slower than baseline by more than threshold (1.1: 10 %): in min and
-    median, and beyond what chance explains.
+    Tells whether current is slower than baseline by more than threshold (1.1: 10 %) and 0.6 ns:
+    in min and median, and beyond what chance explains.
 
     baseline, current: BenchmarkStats, which gives a bool; or BenchmarkResults, which gives the
     list of keys that regressed. Fewer than 10 samples a side are never called a regression.
@@ -187,9 +187,8 @@ def check_regression(baseline, current, threshold=THRESHOLD):
                 if key in current and check_regression(old, current[key], threshold)]  # fmt: skip
     if min(baseline.iterations, current.iterations) < N_LEAST or baseline.min == 0:
         return False
-    if current.min <= threshold * baseline.min or current.median <= threshold * baseline.median:
-        return False
-    return stats.ratio(baseline.values, current.values).lo > 1
+    return (is_slower(baseline.values, current.values, threshold)
+            and stats.ratio(baseline.values, current.values).lo > 1)  # fmt: skip
 
 
 def _one(key, config):

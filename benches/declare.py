@@ -4,8 +4,21 @@
 import fnmatch
 import importlib
 import importlib.util
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
+
+
+class UsageError(Exception):
+    """Something was asked for that there is not; the message is one line."""
+
+
+class BenchFailed(Exception):
+    """A user's benchmark raised something; key: its table row."""
+
+    def __init__(self, key, message):
+        super().__init__(message)
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -91,16 +104,22 @@ def benchmark(key, *, work=None, seconds_target=None, threads=1, setup=None, tak
     """
 
     def declare(function):
+        def checked(action, *arguments):
+            try:
+                return action(*arguments)
+            except Exception as error:  # whatever the user's code does
+                raise BenchFailed(key, told(error, function.__code__.co_filename)) from error
+
         def make():
-            arguments = () if setup is None else (setup(),)
-            if takes_loops:
-                return lambda loops: function(*arguments, loops)
+            arguments = () if setup is None else (checked(setup),)
 
             def run(loops):
                 for _ in range(loops):
                     function(*arguments)
 
-            return run
+            repeat = function if takes_loops else run
+            given = arguments if takes_loops else ()
+            return lambda loops: checked(repeat, *given, loops)
 
         explain = (function.__doc__ or "").strip() or "A benchmark of your own, without docstring."
         _decorated.append(
@@ -117,8 +136,8 @@ def collect(selection, is_other_build=False):
     Returns (benches, skipped) of every bench_<component>.py and of the user's files.
 
     is_other_build: the engine is of another revision, and what fails with it is skipped.
-    Raises ValueError if two benches share an id or a pattern selects nothing, OSError if a file
-    cannot be read; an error in a user's file is the user's to see.
+    Raises UsageError if two benches share an id, a pattern selects nothing or a user's file fails,
+    OSError if it cannot be read.
     """
     found = []
     for path in sorted(Path(__file__).parent.glob("bench_*.py")):
@@ -136,10 +155,20 @@ def collect(selection, is_other_build=False):
     ids = [b.id for b in benches]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
-        raise ValueError(f"two benchmarks are called {twice[0]}")
+        raise UsageError(f"two benchmarks are called {twice[0]}")
     if selection.only and not benches and not skipped:
-        raise ValueError(f"no benchmark matches {' '.join(selection.only)}; see --list")
+        raise UsageError(f"no benchmark matches {' '.join(selection.only)}; see --list")
     return benches, skipped
+
+
+def told(error, path):
+    """Returns an error of a user's file as text, with the last line of that file on the way."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"line {error.lineno}: SyntaxError: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    place = f"line {lines[-1]}: " if lines else ""
+    return f"{place}{type(error).__name__}: {error}"
 
 
 def _from_file(path):
@@ -148,8 +177,11 @@ def _from_file(path):
     before = len(_decorated)
     spec = importlib.util.spec_from_file_location(f"user_{Path(path).stem}", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's code does
+        raise UsageError(f"{path}: {told(error, path)}") from error
     found = _decorated[before:]
     if not found:
-        raise ValueError(f"{path}: declares no benchmark (use @benchmark of benches.declare)")
+        raise UsageError(f"{path}: declares no benchmark (use @benchmark of benches.declare)")
     return found

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from benches import stats, table
+from benches.declare import UsageError
 from benches.result import ResultError, write_text
 
 
@@ -132,10 +133,10 @@ FORMATS = {"pyperf": pyperf, "google": google, "bencher": bencher, "github": git
 
 
 def target(text):
-    """Returns (format, path) of "FORMAT=FILE"; raises ValueError."""
+    """Returns (format, path) of "FORMAT=FILE"; raises UsageError."""
     form, separator, path = text.partition("=")
     if not separator or not path or form not in FORMATS:
-        raise ValueError(f"--export {text}: FORMAT=FILE with one of {', '.join(FORMATS)}")
+        raise UsageError(f"--export {text}: FORMAT=FILE with one of {', '.join(FORMATS)}")
     return form, Path(path)
 
 

@@ -2,8 +2,9 @@
 """
 Judges one run against another: which rows got slower, which only look so, which cannot be told.
 
-A row of samples regresses if its min and its median are both more than THRESHOLD slower, the
-interval of the ratio lies above 1, and a second measurement says the same. A row of exact counts
+A row of samples regresses if its min and its median are both more than THRESHOLD and
+SECONDS_LEAST slower, the interval of the ratio lies above 1, and a second measurement says the
+same. A row of exact counts
 of bytes regresses if it grows at all. docs/benchmarking.md has the reasons and the error rates.
 """
 
@@ -15,6 +16,7 @@ from benches.result import baseline_of, differing
 PASS, REGRESSION, USAGE, INCONCLUSIVE, NOT_COMPARABLE = range(5)  # exit statuses
 
 THRESHOLD = 1.10
+SECONDS_LEAST = 0.6e-9  # two cycles: an unchanged loop of a dozen takes one more in some runs
 SOFT = 1.01  # exact instruction counts: worth a word, no failure
 N_LEAST = 10  # samples a side below which nothing is said
 TOO_FEW = f"fewer than {N_LEAST} samples"
@@ -61,21 +63,30 @@ def judge(base, current, threshold=THRESHOLD):
     if min(xs) <= 0 or min(ys) <= 0:
         return Verdict(current.id, UNSURE, why="a sample of no time at all")
     ratio_min = min(ys) / min(xs)
-    ratio_median = stats.median(ys) / stats.median(xs)
+    median_then, median_now = stats.median(xs), stats.median(ys)
+    ratio_median = median_now / median_then
     interval = stats.ratio(xs, ys, LEVEL)
     _, p = stats.mann_whitney(xs, ys)
     verdict, why = SAME, ""
     if min(len(xs), len(ys)) < N_LEAST:
         verdict, why = UNSURE, TOO_FEW
-    elif ratio_min > threshold and ratio_median > threshold and interval.lo > 1:
+    elif is_slower(xs, ys, threshold) and interval.lo > 1:
         verdict = SLOWER
-    elif ratio_min < 1 / threshold and ratio_median < 1 / threshold and interval.hi < 1:
+    elif is_slower(ys, xs, threshold) and interval.hi < 1:
         verdict = FASTER
+    elif max(abs(min(ys) - min(xs)), abs(median_now - median_then)) <= SECONDS_LEAST:
+        why = f"by less than {SECONDS_LEAST * 1e9:g} ns" if ratio_median > threshold else ""
     elif interval.hi > threshold and interval.lo < threshold:
         verdict, why = UNSURE, "too noisy to exclude a slow-down"
     elif interval.lo >= threshold:
         verdict, why = UNSURE, "the median is slower, the fastest sample is not"
     return Verdict(current.id, verdict, ratio_min, ratio_median, interval, p, why)
+
+
+def is_slower(base, current, threshold=THRESHOLD):
+    """Tells whether min and median of the seconds in current are beyond those of base."""
+    figures = ((min(base), min(current)), (stats.median(base), stats.median(current)))
+    return all(b > a * threshold and b - a > SECONDS_LEAST for a, b in figures)
 
 
 def _judge_exact(base, current, threshold):

@@ -20,7 +20,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from benches import machine, peers_kernels, peers_models, peers_text, session, stats, table
 from benches.contest import Verdict, hold
-from benches.declare import Selection
+from benches.declare import Selection, UsageError
 from benches.peers_engines import Engines
 from benches.progress import progress
 from benches.remote import BuildError
@@ -57,7 +57,7 @@ def parser():
 def main(arguments=None):
     """Holds the contests; returns the exit status."""
     return run_command("benches.peers", lambda: _run(parser().parse_args(arguments)),
-                       (BuildError, ValueError))  # fmt: skip
+                       (BuildError, UsageError))  # fmt: skip
 
 
 def _run(args):
@@ -71,7 +71,7 @@ def _run(args):
 def _name_and_folder(text):
     name, _, folder = text.partition("=")
     if not folder or not os.path.isdir(folder):
-        raise ValueError(f"--peer {text}: NAME=DIR with a folder that exists")
+        raise UsageError(f"--peer {text}: NAME=DIR with a folder that exists")
     return name, folder
 
 
@@ -81,7 +81,7 @@ def run(args, engines):
     declared = [c for c in _declared(args, engines, missing) if selection.wants(c.key)]
     wants_resident = selection.wants(RESIDENT) and "models" not in missing
     if not declared and not wants_resident:
-        raise ValueError(f"no row matches {' '.join(args.only)}; see --list")
+        raise UsageError(f"no row matches {' '.join(args.only)}; see --list")
     if args.list:
         for text in [c.key for c in declared] + [RESIDENT] * wants_resident:
             _say(text)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benches.declare import UsageError
 from benches.peers_models import AVX2, IK, LLAMA, OURS, folder
 from benches.remote import BuildError, Process
 
@@ -51,7 +52,7 @@ class Engines:
     def __init__(self, folders):
         for name in folders:
             if name not in PEERS:
-                raise ValueError(f"--peer {name}: known are {', '.join(PEERS)}")
+                raise UsageError(f"--peer {name}: known are {', '.join(PEERS)}")
         self._folders = folders
         self._environment = {k: v for k, v in os.environ.items() if k not in ONE_THREAD}
         self._processes = {}

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 
 from benches import alloc, counters, machine
-from benches.declare import OWN
+from benches.declare import OWN, BenchFailed, Skipped
 from benches.result import Run
 from benches.run import Probe, measure, pinned, timer_step
 
@@ -17,12 +17,13 @@ N_COUNTED = 3  # samples under the hardware counters
 @dataclass(frozen=True)
 class Report:
     """
-    A Run and what is said about it: skipped rows, why a column is empty, interrupted or not, and
-    what each key does.
+    A Run and what is said about it: skipped rows, a user's that failed, why a column is empty,
+    interrupted or not, and what each key does.
     """
 
     run: Run
     skipped: tuple = ()
+    failed: tuple = ()
     reasons: dict = None
     is_whole: bool = True
     about: dict = None
@@ -47,7 +48,7 @@ def take(benches, selection, options, skipped=(), progress=lambda done, total, k
     step = timer_step()
     before, cpu_before = machine.conditions(), cpu_seconds()
     weights = sum(b.weight for b in benches)
-    rows, is_whole, start_share = [], True, 0.0
+    rows, failed, is_whole, start_share = [], [], True, 0.0
     hardware = counters.Counters()
     for batch in batches(benches):
         if not is_whole:
@@ -58,13 +59,7 @@ def take(benches, selection, options, skipped=(), progress=lambda done, total, k
         def show(done, total, key, first=start_share, share=share):
             progress(first + share * min(1.0, done / max(total, 1)), 1.0, key)
 
-        try:
-            progress(start_share, 1.0, batch[0].key)
-            probes = [Probe(bench, options) for bench in batch]
-        except KeyboardInterrupt:
-            is_whole = False
-            break
-        is_whole = measure([[p] for p in probes], part, show, step)
+        probes, is_whole = _timed(batch, part, show, step, failed)
         rows += [_counted(p, hardware) for p in probes if p.samples]
         start_share += share
         del probes
@@ -81,7 +76,27 @@ def take(benches, selection, options, skipped=(), progress=lambda done, total, k
     threads = max((b.threads for b in benches), default=1)
     run = Run(rows, machine.fingerprint("wall", threads, step), told, before["time"])
     reasons = {k: v for k, v in reasons.items() if v}
-    return Report(run, tuple(skipped), reasons, is_whole, {b.key: b.explain for b in benches})
+    return Report(
+        run, tuple(skipped), tuple(failed), reasons, is_whole, {b.key: b.explain for b in benches}
+    )
+
+
+def _timed(batch, options, progress, step, failed):
+    """
+    Returns the probes of a batch, and whether they are complete or Ctrl-C ended it. A user's
+    benchmark that fails goes to `failed`; the others of its batch are timed without it.
+    """
+    try:
+        for bench in batch[:1]:
+            progress(0, 1, bench.key)
+        probes = [Probe(bench, options) for bench in batch]
+        return probes, measure([[p] for p in probes], options, progress, step)
+    except BenchFailed as failure:
+        failed.append(Skipped(failure.key, str(failure)))
+    except KeyboardInterrupt:
+        return [], False
+    others = [b for b in batch if b.key != failed[-1].key]
+    return _timed(others, options, progress, step, failed)
 
 
 def _counted(probe, hardware):

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benches import against, export, gate, machine, page, plot, session, table
-from benches.declare import Selection, collect
+from benches.declare import Selection, UsageError, collect
 from benches.progress import progress
 from benches.result import ResultError, Run, load, record, save
 from benches.run import QUICK, Options
@@ -61,7 +61,7 @@ def parser():
     show.add_argument("--list", action="store_true", help="name the rows and stop")
     show.add_argument("--explain", metavar="ROW", help="what a row does, its formula, its limit")
     judge = p.add_argument_group("how to judge")
-    judge.add_argument("--baseline", type=Path, help="accepted results (baseline.json)")
+    judge.add_argument("--baseline", type=Path, help="accepted results, to compare with")
     judge.add_argument("--gate", action="store_true", help="fail where a row regressed")
     judge.add_argument("--record", action="store_true", help="put the results into the baseline")
     judge.add_argument("--against", metavar="REF", help="measure a git revision beside this tree")
@@ -72,7 +72,7 @@ def main(arguments=None):
     """Runs the suite; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     return run_command("benches.suite", lambda: _run(arguments),
-                       (ResultError, against.BuildError, ValueError))  # fmt: skip
+                       (ResultError, against.BuildError, UsageError))  # fmt: skip
 
 
 def _run(arguments):
@@ -83,15 +83,16 @@ def _run(arguments):
 
 def run(args):
     if (args.gate or args.record) and not args.baseline and not args.against:
-        raise ValueError("--gate and --record need --baseline FILE")
+        raise UsageError("--gate and --record need --baseline FILE")
     selection = Selection(simd=args.simd or bool(args.against), full=args.full, model=args.model,
                           only=tuple(args.only), files=tuple(args.file))  # fmt: skip
     writers = [export.target(text) for text in args.export]
     runs = load(args.baseline) if is_baseline_read(args) else []
+    said = sys.stderr if args.json else sys.stdout
     if args.gate and not args.record and not args.against:
         wall = Run((), machine.fingerprint())
         if gate.baseline_of(runs, wall)[0] is None:  # said before anything is measured
-            return tell(gate.gate(runs, wall, None))
+            return tell(gate.gate(runs, wall, None), said)
     if args.explain:
         selection = replace(selection, only=(args.explain,), full=True)
     if args.list or args.explain:
@@ -104,6 +105,8 @@ def run(args):
         return run_against(args, benches, selection, options)
     with progress() as show:
         report = session.take(benches, selection, options, skipped, show)
+    if not report.run.rows and report.failed:
+        raise UsageError(f"{report.failed[0].key}: {report.failed[0].reason}")
     if not report.run.rows:
         raise KeyboardInterrupt  # before anything was measured
     out = args.out or LAST
@@ -122,25 +125,39 @@ def run(args):
     else:
         print_table(report)
         print_line(f"results: {out}")
-    return finish(args, report, runs, benches, selection, options)
+    return finish(args, report, runs, _again(runs, benches, selection, options), said)
 
 
 def is_baseline_read(args):
     """Tells whether the baseline must be there, and sound, before anything is measured."""
-    return args.baseline and (args.gate or (args.record and args.baseline.exists()))
+    is_made = args.record and not args.gate and not args.baseline.exists()
+    return args.baseline and not is_made
 
 
-def finish(args, report, runs, benches, selection, options):
-    """Gates and records, where asked; returns the exit status."""
+def finish(args, report, runs, again, said):
+    """Compares, gates and records, where asked; returns the exit status."""
     status = gate.PASS if report.is_whole else 130
+    if report.is_whole and report.failed:
+        status = gate.USAGE
     if args.gate:
-        outcome = gate.gate(runs, report.run, _again(runs, benches, selection, options))
-        status = tell(outcome)
+        status = tell(gate.gate(runs, report.run, again), said) or status
+    elif args.baseline and not args.record:
+        print_comparison(runs, report.run, said)
     if args.record and report.is_whole and status in (gate.PASS, gate.NOT_COMPARABLE):
         record(args.baseline, report.run)
-        print_line(f"recorded in {args.baseline}")
+        print_line(f"recorded in {args.baseline}", said)
         status = gate.PASS
     return status
+
+
+def print_comparison(runs, current, said):
+    """Prints the ratios to the run of the same machine among runs; judges nothing."""
+    base, fields = gate.baseline_of(runs, current)
+    if base is None:
+        print_line(f"not comparable: the baseline differs in {', '.join(fields) or 'all'}", said)
+        return
+    for text in gate.lines(gate.compare(base, current)):
+        print_line(text, said)
 
 
 def _again(runs, benches, selection, options):
@@ -172,18 +189,20 @@ def run_against(args, benches, selection, options):
             save(args.out, [base, current])
         for row, text in again.missing.items():
             print_line(f"not measured: {row}: {text}")
-        return tell(gate.gate([base], current, again), print_all=True)
+        return tell(gate.gate([base], current, again), sys.stdout, print_all=True)
     finally:
         again.close()
 
 
-def tell(outcome, print_all=False):
+def tell(outcome, said, print_all=False):
+    """Prints the outcome of a gate to a stream; returns the exit status."""
     for text in gate.lines(
         v for v in outcome.verdicts if print_all or v.verdict not in (gate.SAME, gate.GONE)
     ):
-        print_line(text)
-    print_line(textwrap.fill(outcome.line, table.WIDTH, subsequent_indent="  ",
-                             break_on_hyphens=False, break_long_words=False))  # fmt: skip
+        print_line(text, said)
+    line = textwrap.fill(outcome.line, table.WIDTH, subsequent_indent="  ",
+                         break_on_hyphens=False, break_long_words=False)  # fmt: skip
+    print_line(line, said)
     return outcome.status
 
 
@@ -209,16 +228,16 @@ def compare_files(arguments):
 
 
 def chosen(args):
-    """Returns the Options of the command line; raises ValueError."""
+    """Returns the Options of the command line; raises UsageError."""
     options = QUICK if args.quick else Options(seconds=SECONDS)
     for name, least in (("seconds", 0.1), ("samples", 1), ("warmup", 0)):
         value = getattr(args, name)
         if value is not None:
             if not value >= least:
-                raise ValueError(f"--{name} is {value}, must be {least} or more")
+                raise UsageError(f"--{name} is {value}, must be {least} or more")
             options = replace(options, **{name: value})
     if not 0 <= args.slow <= 1000:
-        raise ValueError(f"--slow is {args.slow}, not within 0 … 1000")
+        raise UsageError(f"--slow is {args.slow}, not within 0 … 1000")
     return replace(options, slow=args.slow, slow_only=args.slow_only)
 
 

@@ -138,6 +138,8 @@ def notes(report, found):
         yield f"not measured: {name}: {why}", False
     if any(row.counters for row in run.rows):
         yield "instructions, cycles, misses and energy of each row: --json or --html", False
+    for row in report.failed:
+        yield f"failed: {row.key}: {row.reason}", True
     for skip in report.skipped:
         yield f"skipped: {skip.key}: {skip.reason}", False
     if not report.is_whole:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from benches import run as runner
-from benches.declare import Bench, Selection, benchmark, collect
+from benches.declare import Bench, Selection, UsageError, benchmark, collect
 from benches.run import Options, Probe, measure
 
 QUICK = Options(warmup=5, samples=20, sample_ns=20_000)
@@ -178,8 +178,14 @@ def test_user_file_joins_the_suite(tmp_path):
 
 def test_user_file_problems_are_told(tmp_path):
     (tmp_path / "none.py").write_text("x = 1\n")
-    with pytest.raises(ValueError, match="declares no benchmark"):
+    with pytest.raises(UsageError, match="declares no benchmark"):
         collect(Selection(files=(str(tmp_path / "none.py"),)))
+    (tmp_path / "bad.py").write_text("import json\n\njson.loads('{')\n")
+    with pytest.raises(UsageError, match=r"bad\.py: line 3: JSONDecodeError: "):
+        collect(Selection(files=(str(tmp_path / "bad.py"),)))
+    (tmp_path / "words.py").write_text("x = 1\ndef f(:\n")
+    with pytest.raises(UsageError, match=r"words\.py: line 2: SyntaxError: "):
+        collect(Selection(files=(str(tmp_path / "words.py"),)))
     with pytest.raises(FileNotFoundError):
         collect(Selection(files=(str(tmp_path / "absent.py"),)))
 
@@ -188,7 +194,7 @@ def test_two_benches_of_one_name_are_refused(tmp_path):
     text = "from benches.declare import benchmark\n"
     text += "@benchmark('mine/a')\ndef a(): pass\n@benchmark('mine/a')\ndef b(): pass\n"
     (tmp_path / "twice.py").write_text(text)
-    with pytest.raises(ValueError, match="two benchmarks"):
+    with pytest.raises(UsageError, match="two benchmarks"):
         collect(Selection(files=(str(tmp_path / "twice.py"),)))
 
 

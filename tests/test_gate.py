@@ -77,6 +77,19 @@ def test_wide_interval_is_inconclusive_not_a_pass():
     assert outcome.status == gate.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [(3.27, 3.82, gate.SAME), (3.27, 3.95, gate.SLOWER), (3.95, 3.27, gate.FASTER),
+     (15.6, 17.4, gate.SLOWER)],
+)  # fmt: skip
+def test_a_cycle_or_two_of_a_short_operation_are_chance(before, after, verdict):
+    rows = [Row("a", noisy(noise=0.002, seed=i, base=1000 * t), loops=1000)
+            for i, t in enumerate((before, after))]  # fmt: skip
+    found = gate.judge(*rows)
+    assert found.verdict == verdict
+    assert ("0.6 ns" in found.why) == (verdict == gate.SAME)
+
+
 def test_few_samples_are_never_a_regression():
     outcome = decide(make_run(a=[100] * 9), make_run(a=[200] * 9))
     assert outcome.status == gate.INCONCLUSIVE

@@ -152,6 +152,53 @@ def test_what_cannot_be_gated_is_said_before_anything_is_measured(
     assert status == 2 and "cut.json" in err
 
 
+def test_baseline_alone_shows_the_ratios_and_judges_nothing(capsys, measured, tmp_path):
+    (run,) = load(measured)
+    fast = [Row(**{**vars(r), "samples": [s / 3 for s in r.samples]}) for r in run.rows]
+    save(tmp_path / "fast.json", [Run(fast, run.fingerprint)])
+    arguments = (*FAST, "--only", "arena", "--baseline", tmp_path / "fast.json", "--out",
+                 tmp_path / "a.json")  # fmt: skip
+    status, out, _ = call(capsys, *arguments)
+    assert status == 0 and "95 % interval" in out and "slower" in out
+    status, out, err = call(capsys, *arguments, "--json")
+    assert status == 0 and json.loads(out)["runs"] and "slower" in err
+    save(tmp_path / "other.json", [Run(run.rows, {**run.fingerprint, "cores": 999})])
+    status, out, _ = call(capsys, *arguments, "--baseline", tmp_path / "other.json")
+    assert status == 0 and "not comparable" in out and "cores" in out
+
+
+OWN = """
+from benches.declare import benchmark
+@benchmark("mine/good")
+def good():
+    pass
+@benchmark("mine/bad", setup=lambda: 0)
+def bad(x):
+    1 / x
+"""
+
+
+def test_a_benchmark_of_ones_own_that_fails_is_named_and_the_others_are_kept(capsys, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    out = tmp_path / "a.json"
+    words = (*FAST, "--file", tmp_path / "mine.py", "--out", out)
+    status, text, _ = call(capsys, *words, "--only", "mine", "arena")
+    assert status == 2
+    assert "failed: mine/bad: line 8: ZeroDivisionError: division by zero" in text
+    assert {row.key for row in load(out)[0].rows} == {"mine/good", "arena/1024"}
+    status, text, err = call(capsys, *words, "--only", "mine/bad")
+    assert status == 2 and text == "" and err.count("\n") == 1 and "line 8" in err
+
+
+def test_a_fault_of_the_suite_is_no_error_of_the_caller(monkeypatch):
+    def fail(*_):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(suite, "print_table", fail)
+    with pytest.raises(ValueError, match="a bug"):
+        suite.main([*FAST, "--only", "arena"])
+
+
 def test_pairs_of_one_build_agree_and_see_a_slow_down():
     selection = Selection(only=("arena", "tokenize"))
     benches, _ = collect(selection)
