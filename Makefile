@@ -1,5 +1,6 @@
 # The one entry point: `make help` lists the verbs.
 PY := .venv/bin/python
+PYTEST := $(PY) -m pytest -n auto --dist loadgroup
 NATIVE := $(shell find native -name '*.[ch]' -o -name '*.def' -o -path 'native/*.py')
 
 C_FILES := $(shell find native qemu tests -name '*.[ch]')
@@ -24,11 +25,11 @@ bench: all ## set up, then the benchmark suite
 
 test: all ## set up, then every test that ends soon (4 min); those whose emulator is missing are skipped
 	-@$(PY) -m qemu.tools
-	$(PY) -m pytest -m "not long"
+	$(PYTEST) -m "not long"
 
 test-long: all ## the other tests: families on emulated cores, another QEMU, sanitizers, long proofs (10 min)
 	-@$(PY) -m qemu.tools
-	$(PY) -m pytest -m long
+	$(PYTEST) -m long
 
 lint: all ## style, names, generated files, the header alone
 	$(PY) -m ruff check .

@@ -14,6 +14,16 @@ SEED = int(os.environ.get("SEED", "20240229"))
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
+# Files whose tests build the same programs under build/.
+BUILDERS = {"test_aarch64", "test_images", "test_kernels", "test_mix", "test_port"}
+
+
+def pytest_collection_modifyitems(items):
+    """Where tests run side by side, one process runs all of a file, and all of BUILDERS."""
+    for item in items:
+        group = "builders" if item.path.stem in BUILDERS else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 def pytest_report_header():
     return f"seed {SEED} (SEED=… sets it)"

@@ -84,7 +84,10 @@ def test_malformed_is_refused(case, tmp_path, monkeypatch):
         assert f"at byte {file.marks[case.mark][0]}:" in caught.value.where
 
 
-@pytest.mark.parametrize("number, title, change, vocab", ACCEPTED, ids=lambda v: str(v)[:50])
+ACCEPTED_IDS = [f"{number}-{title[:50]}" for number, title, *_ in ACCEPTED]
+
+
+@pytest.mark.parametrize("number, title, change, vocab", ACCEPTED, ids=ACCEPTED_IDS)
 def test_malformed_is_not_said_of_valid_files(number, title, change, vocab, tmp_path):
     file = valid(vocab)
     data = change(file)
