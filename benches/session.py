@@ -72,6 +72,7 @@ def take(benches, selection, options, skipped=(), progress=lambda done, total, k
         if why:
             reasons["allocations"] = why
     reasons["energy"] = counters.energy_source()[1]
+    reasons["SIMD share of instructions"] = "make qemu counts it, on an emulated core"
     told = _conditions(before, after, cpu_seconds() - cpu_before, options)
     threads = max((b.threads for b in benches), default=1)
     run = Run(rows, machine.fingerprint("wall", threads, step), told, before["time"])

@@ -49,8 +49,8 @@ def size_rows(images):
     return rows
 
 
-def run_of(rows):
-    """Returns the suite's Run of exact rows."""
+def run_of(rows, **conditions):
+    """Returns the suite's Run of exact rows; conditions: what else is said of it."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    return Run(rows, {"clock": "insn", "arch": "aarch64"}, {"compiler": compiler()},
+    return Run(rows, {"clock": "insn", "arch": "aarch64"}, {"compiler": compiler(), **conditions},
                now.strftime("%Y-%m-%dT%H:%M:%SZ"))  # fmt: skip

@@ -156,14 +156,16 @@ def run_board(cpu, tiny, model, args):
     return status == 0 and not error
 
 
-def mix_line(model, cpu, ram_mib, prompt):
-    """Returns one line on the kinds of instructions of a token, or on why there is none."""
+def kinds_of_instructions(model, cpu, ram_mib, prompt):
+    """Returns what a result says of the kinds of a token's instructions, and one line on them."""
     from qemu import mix
 
     try:
-        return mix.share_line(cpu, mix.total(mix.token_mix(model, cpu, 4, prompt, ram_mib)))
+        found = mix.total(mix.token_mix(model, cpu, 4, prompt, ram_mib))
     except mix.NoMix as error:
-        return f"kinds of instructions not counted: {error}"
+        return {"error": str(error)}, f"kinds of instructions not counted: {error}"
+    told = {"cpu": cpu, "instructions": found.n, "simd_share": round(found.simd_share, 4)}
+    return told, mix.share_line(cpu, found)
 
 
 def parse_arguments():
@@ -198,10 +200,12 @@ def main():
         above = {cpu: count(model, cpu, args.ram) for cpu in ABOVE if not args.cpu}
         for cpu, found in above.items():
             print_counts({cpu: found})
-        print(mix_line(model, next(iter(table)), args.ram, args.prompt))
+        kinds, line = kinds_of_instructions(model, next(iter(table)), args.ram, args.prompt)
+        print(line)
         digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
         sizes = counts.size_rows({image: build.link(image, tiny) for image in counts.ENTRIES})
-        result = counts.run_of([*counts.count_rows({**table, **above}, digest), *sizes])
+        rows = [*counts.count_rows({**table, **above}, digest), *sizes]
+        result = counts.run_of(rows, token=kinds)
         save(args.json, [result])
         status = 0 if is_good else 1
         if args.baseline:
