@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One piece of work done by several, sample beside sample in random order, and who won."""
 
+import subprocess
 import time
 from dataclasses import dataclass, field, replace
 
@@ -126,22 +127,53 @@ def remote(engines, name, path=None, **spec):
     return open_side
 
 
-def fresh(make, argument):
-    """Opens a side each of whose samples is the first call of what make() returns."""
-    return lambda bench: _FreshProbe(replace(bench, make=make), argument)
+def fresh(make, arguments):
+    """
+    Opens a side each of whose samples is one call of what make() returns anew.
+
+    arguments: each sample takes the next, in a circle, after a call with the one before it that
+    does not count, if there are several.
+    """
+    return lambda bench: _FreshProbe(replace(bench, make=make), arguments)
 
 
 class _FreshProbe(Probe):
-    def __init__(self, bench, argument):
+    def __init__(self, bench, arguments):
         super().__init__(bench, _AS_IS)
-        self._argument = argument
+        self._arguments = arguments
+        self._next = 0
 
     def time_once(self):
         call = self.bench.make()
+        before, argument = self._arguments[self._next - 1], self._arguments[self._next]
+        self._next = (self._next + 1) % len(self._arguments)
+        if len(self._arguments) > 1:
+            call(before)
         start = time.perf_counter_ns()
         if self.loops:
-            call(self._argument)
+            call(argument)
         return time.perf_counter_ns() - start
+
+    def calibrate(self, least_ns):
+        self.loops = 1
+        return self.time_once()
+
+
+def spawned(command):
+    """Opens a side each of whose samples is a process that writes the ns it took."""
+    return lambda bench: _SpawnedProbe(replace(bench, make=lambda: None), command)
+
+
+class _SpawnedProbe(Probe):
+    def __init__(self, bench, command):
+        super().__init__(bench, _AS_IS)
+        self._command = command
+
+    def time_once(self):
+        done = subprocess.run(self._command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise BuildError(f"a process ended with status {done.returncode}: {done.stderr}")
+        return int(done.stdout)
 
     def calibrate(self, least_ns):
         self.loops = 1

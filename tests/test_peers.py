@@ -10,8 +10,9 @@ import textwrap
 import pytest
 
 from benches import peers, peers_models
-from benches.contest import Contest, Target, hold, local, remote
+from benches.contest import Contest, Target, fresh, hold, local, remote, spawned
 from benches.peers_engines import PEERS, Engines, install_line
+from benches.remote import BuildError
 from benches.run import Options
 from conftest import ROOT
 
@@ -68,6 +69,31 @@ def test_a_time_may_be_limited_without_a_peer():
     (slow,) = held(Contest("a", "op", 1, {"ours": waiting(200)}, seconds_target=1e-4)).verdicts()
     (fast,) = held(Contest("a", "op", 1, {"ours": waiting(200)}, seconds_target=1e-3)).verdicts()
     assert not slow.is_met and fast.is_met
+
+
+def test_a_fresh_side_is_made_anew_and_sees_other_text_before_the_clock():
+    calls = []
+
+    def make():
+        calls.append([])
+        return calls[-1].append
+
+    assert held(Contest("a", "op", 1, {"ours": fresh(make, "xyz")}, samples=9)).seconds
+    pairs = ["".join(seen) for seen in calls if seen]  # the first is made to be looked at
+    assert len(pairs) >= 10 and set(pairs) == {"zx", "xy", "yz"}
+    calls.clear()
+    held(Contest("a", "op", 1, {"ours": fresh(make, ["all"])}, samples=9))
+    assert all(seen in ([], ["all"]) for seen in calls)
+
+
+def test_a_spawned_side_is_timed_by_its_processes():
+    took = [sys.executable, "-c", "print(250_000_000)"]
+    (verdict,) = held(Contest("a", "op", 1, {"ours": spawned(took)}, seconds_target=1,
+                              samples=6, warmup=0)).verdicts()  # fmt: skip
+    assert verdict.reached == pytest.approx(0.25)
+    ended = spawned([sys.executable, "-c", "raise SystemExit('gone')"])
+    with pytest.raises(BuildError, match="status 1: gone"):
+        held(Contest("a", "op", 1, {"ours": ended}))
 
 
 def test_a_missing_peer_is_named_with_what_installs_it(no_cache):
