@@ -15,6 +15,13 @@ KLLM_INLINE __m512 load_16(const uint8_t *v, uint32_t value_bytes) {
                             : _mm512_loadu_ps(v);
 }
 
+// acc + *weight * values. The multiply-add itself broadcasts the weight: a broadcast of its own, to
+// which compilers turn as it is used more than once, takes a slot of the units that convert values.
+KLLM_INLINE __m512 add_weighted(__m512 acc, const float *weight, __m512 values) {
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(values), "m"(*weight));
+    return acc;
+}
+
 // 16 n_vector channels of n_head heads. v: the first of the channels; row_bytes: of a position.
 KLLM_INLINE void mix_tile(float *out, const float *p, const uint8_t *v, uint32_t n_pos, uint32_t n,
                           uint32_t p_stride, uint32_t n_head, uint32_t n_vector,
@@ -35,10 +42,10 @@ KLLM_INLINE void mix_tile(float *out, const float *p, const uint8_t *v, uint32_t
         }
         KLLM_UNROLL
         for (uint32_t h = 0; h < n_head; h++) {
-            __m512 weight = _mm512_set1_ps(p[(uint64_t)h * p_stride + t]);
+            const float *weight = p + (uint64_t)h * p_stride + t;
             KLLM_UNROLL
             for (uint32_t i = 0; i < n_vector; i++) {
-                acc[h][i] = _mm512_fmadd_ps(weight, values[i], acc[h][i]);
+                acc[h][i] = add_weighted(acc[h][i], weight, values[i]);
             }
         }
     }
