@@ -9,6 +9,7 @@ or the flags.
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -87,6 +88,8 @@ def host_target():
     name = platform.machine() + "-linux"
     if name not in targets() or name == "aarch64-none":
         sys.exit(f"native: no build for {platform.machine()}: x86_64 or aarch64 needed")
+    if sys.maxsize < 2**32:
+        sys.exit("native: this Python has 32 bits; a 64-bit system is needed")
     return targets()[name]
 
 
@@ -138,8 +141,16 @@ def is_stale(product, inputs):
     return any(path.stat().st_mtime > made for path in inputs)
 
 
+def check_compiler(target):
+    """Stops with one line where a target's compiler is missing."""
+    if shutil.which(target.cc) is None:
+        package = "gcc libc6-dev" if target.prefix is None else "gcc-aarch64-linux-gnu"
+        sys.exit(f"native: no compiler {target.cc}; type:  sudo apt-get install -y {package}")
+
+
 def compile_objects(target, extra_flags=(), build_dir=None):
     """Compiles every stale source of a target; returns the objects."""
+    check_compiler(target)
     out = (build_dir or target.build_dir) / "obj"
     out.mkdir(parents=True, exist_ok=True)
     headers = [*SOURCES.rglob("*.h"), *SOURCES.glob("*.def"), HEADER, Path(__file__)]

@@ -43,6 +43,15 @@ def test_missing_program_is_installed_where_that_is_allowed(
     assert "install -y -qq --no-install-recommends qemu-user" in log.read_text()
 
 
+def test_missing_compiler_is_named_in_one_line():
+    environment = {**os.environ, "CC": "no-such-compiler"}
+    done = subprocess.run([sys.executable, "native", "shared"], cwd=ROOT, env=environment,
+                          capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ("native: no compiler no-such-compiler; type:  "
+                           "sudo apt-get install -y gcc libc6-dev\n")  # fmt: skip
+
+
 def test_programs_that_are_there_are_not_asked_for(capsys):
     tools.require()
     assert capsys.readouterr().err == ""
