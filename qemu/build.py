@@ -4,8 +4,8 @@ Links the bare-metal images: build/aarch64-none/<image>-<model>.elf.
 
     python -m qemu.build IMAGE [MODEL] [--ram MIB] [--ctx N] [--isa ISA]
 
-IMAGE: selftest, generate or bench. MODEL: a .kllm image or a GGUF file; the smallest model of the
-tests by default. Sources and flags of the core come from native/build.py.
+IMAGE: selftest, generate or bench. MODEL: a .kllm image, a GGUF file or a pulled name; the
+smallest model of the tests by default. Sources and flags of the core come from native/build.py.
 """
 
 import argparse
@@ -56,11 +56,12 @@ def tiny_model():
     return packed(path)
 
 
-def packed(path):
-    """Returns the path of the image of a model: itself, or where the cache has it."""
+def packed(model):
+    """Returns the path of the image of a model, a file or a pulled name; KllmError, OSError."""
     from kernel_llm.opening import open_image
+    from kernel_llm.pull import resolve
 
-    image = open_image(path)
+    image = open_image(resolve(model))
     image.close()
     return Path(image.path)
 
@@ -122,6 +123,7 @@ def link(image, model, ram_mib=RAM_MIB, n_ctx=256, isa=FLOOR):
 
 
 def main():
+    from kernel_llm.errors import KllmError
     from qemu.tools import require
 
     parser = argparse.ArgumentParser(description="links a bare-metal image")
@@ -132,10 +134,10 @@ def main():
     parser.add_argument("--isa", choices=TARGETS, default=FLOOR, help="of the best kernels")
     args = parser.parse_args()
     require("aarch64-linux-gnu-gcc")
-    model = tiny_model() if args.model is None else packed(args.model)
     try:
+        model = tiny_model() if args.model is None else packed(args.model)
         print(link(args.image, model, args.ram, args.ctx, args.isa).relative_to(ROOT))
-    except DoesNotFit as error:
+    except (DoesNotFit, KllmError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from elftools.elf.elffile import ELFFile
 
 from kernel_llm.builtin import builtin_path
+from kernel_llm.errors import KllmError
 from qemu import build, run, tools
 
 N_LEAST_SHARE = 0.005  # of the functions that are listed
@@ -150,16 +151,18 @@ def print_functions(mixes):
 def main():
     parser = argparse.ArgumentParser(description="kinds of instructions of a token")
     parser.add_argument("--cpu", choices=run.CPUS, default=run.CPUS[0])
-    parser.add_argument("--model", help="image or GGUF file; default: the model in the box")
+    parser.add_argument(
+        "--model", help="image, GGUF file or pulled name; default: the model in the box"
+    )
     parser.add_argument("--ram", type=int, default=build.RAM_MIB, metavar="MIB")
     parser.add_argument("--tokens", type=int, default=8)
     parser.add_argument("--prompt", default=run.PROMPT)
     args = parser.parse_args()
     tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
-    model = build.packed(args.model or builtin_path("q4_0"))
     try:
+        model = build.packed(args.model or builtin_path("q4_0"))
         mixes = token_mix(model, args.cpu, args.tokens, args.prompt, args.ram)
-    except (NoMix, build.DoesNotFit, run.Hung) as error:
+    except (NoMix, build.DoesNotFit, run.Hung, KllmError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     print_functions(mixes)

@@ -20,6 +20,7 @@ from pathlib import Path
 from benches import gate
 from benches.result import ResultError, load, record, save
 from kernel_llm.builtin import builtin_path
+from kernel_llm.errors import KllmError
 from qemu import build, counts, tools
 
 CPUS = ("cortex-a53", "cortex-a72")
@@ -171,7 +172,9 @@ def kinds_of_instructions(model, cpu, ram_mib, prompt):
 def parse_arguments():
     parser = argparse.ArgumentParser(description="runs the bare-metal images under QEMU")
     parser.add_argument("--cpu", action="append", choices=CPUS, help="default: both")
-    parser.add_argument("--model", help="image or GGUF file; default: the one in the box")
+    parser.add_argument(
+        "--model", help="image, GGUF file or pulled name; default: the one in the box"
+    )
     parser.add_argument("--ram", type=int, default=build.RAM_MIB, metavar="MIB")
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--prompt", default=PROMPT)
@@ -188,10 +191,10 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
-    tiny = build.tiny_model()
-    model = build.packed(args.model or builtin_path("q4_0"))
     is_good = True
     try:
+        tiny = build.tiny_model()
+        model = build.packed(args.model or builtin_path("q4_0"))
         table = {}
         for cpu in args.cpu or CPUS:
             is_good = run_board(cpu, tiny, model, args) and is_good
@@ -210,7 +213,7 @@ def main():
         status = 0 if is_good else 1
         if args.baseline:
             status = judge(result, args.baseline, args.gate, args.record) or status
-    except (build.DoesNotFit, Hung, ResultError) as error:
+    except (build.DoesNotFit, Hung, ResultError, KllmError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     sys.exit(status)

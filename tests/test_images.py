@@ -218,6 +218,14 @@ def test_model_too_big_for_the_memory_is_refused_when_linking(tiny, tmp_path):
         build.link("generate", big, ram_mib=8)
 
 
+@pytest.mark.parametrize("words", ["build generate", "run --model", "mix --model"])
+def test_model_that_is_not_there_is_told_in_one_line(words):
+    command = [sys.executable, "-m", *f"qemu.{words} nowhere.gguf".split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no such file" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_hanging_machine_is_ended_with_its_output(tmp_path):
     # A branch to itself behind nothing: the machine runs, prints nothing and never ends.
     source, path = tmp_path / "hang.s", tmp_path / "hang.elf"
