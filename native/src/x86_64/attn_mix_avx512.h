@@ -15,9 +15,14 @@ KLLM_INLINE __m512 load_16(const uint8_t *v, uint32_t value_bytes) {
                             : _mm512_loadu_ps(v);
 }
 
-// acc + *weight * values. The multiply-add itself broadcasts the weight: a broadcast of its own, to
-// which compilers turn as it is used more than once, takes a slot of the units that convert values.
-KLLM_INLINE __m512 add_weighted(__m512 acc, const float *weight, __m512 values) {
+// acc + *weight * values. Over f16 the multiply-add itself broadcasts the weight: a broadcast of its
+// own, to which compilers turn for more than one use, takes a slot of the units that convert values.
+// Over f32 loads are what is scarce.
+KLLM_INLINE __m512 add_weighted(__m512 acc, const float *weight, __m512 values,
+                                uint32_t value_bytes) {
+    if (value_bytes == 4) {
+        return _mm512_fmadd_ps(_mm512_set1_ps(*weight), values, acc);
+    }
     __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(values), "m"(*weight));
     return acc;
 }
@@ -45,7 +50,7 @@ KLLM_INLINE void mix_tile(float *out, const float *p, const uint8_t *v, uint32_t
             const float *weight = p + (uint64_t)h * p_stride + t;
             KLLM_UNROLL
             for (uint32_t i = 0; i < n_vector; i++) {
-                acc[h][i] = add_weighted(acc[h][i], weight, values[i]);
+                acc[h][i] = add_weighted(acc[h][i], weight, values[i], value_bytes);
             }
         }
     }
