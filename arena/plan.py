@@ -14,7 +14,7 @@ REGIONS = (
     ("kv", "keys and values of every position"),
     ("batch", "tokens of the pass in hand"),
     ("x", "f32[n_batch][n_embd]: residual stream"),
-    ("norm", "f32[n_batch][n_embd]: normalised, or a projection"),
+    ("norm", "f32[n_batch + threads][n_embd]: normalised, or a projection"),
     ("qkv", "f32[n_batch][q + k + v]"),
     ("attn", "f32[n_batch][n_head * head_dim]"),
     ("ffn", "f32[n_batch][2 * n_ff + 16]"),
@@ -70,7 +70,10 @@ class Plan:
         self._raw = bytearray(size)
         status = native.kllm_plan(native.pointer(self._raw), image, native.pointer(config))
         if status != 0:
-            where = "a context of %d is longer than the model's" % struct.unpack_from("<I", config)
+            off, kind = _abi.KLLM_IMAGE[1]["n_ctx_train"]
+            n_train = struct.unpack(kind, bytes(native.view(image + off, 4)))[0]
+            n_ctx = struct.unpack_from("<I", config)[0]
+            where = "a context of %d is longer than the model's %d" % (n_ctx, n_train)
             raise KllmError(status, where)
         self.n_bytes = struct.unpack_from("<Q", self._raw, fields["n_bytes"][0])[0]
 

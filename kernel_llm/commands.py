@@ -1,6 +1,7 @@
 """What each command of the command line does. Each takes the parsed arguments."""
 
 import json
+import math
 import sys
 import time
 
@@ -63,10 +64,10 @@ def inspect(args):
         _print_json({"path": str(path), "fields": fields, "tensors": tensors})
         return
     for name, value in fields.items():
-        print(f"{name:40} {printable(str(value))}")
+        print(f"{printable(name):40} {printable(str(value))}")
     print(f"\n{'tensor':32} {'type':6} {'rows':>8} {'cols':>8} {'offset':>12} {'bytes':>12}")
     for name, dtype, rows, cols, off, n_bytes in tensors:
-        print(f"{name:32} {dtype:6} {rows:8} {cols:8} {off:12} {n_bytes:12}")
+        print(f"{printable(name):32} {dtype:6} {rows:8} {cols:8} {off:12} {n_bytes:12}")
 
 
 def plan(args):
@@ -114,6 +115,9 @@ def quantize(args):
 def _prompt_ids(model, args, text):
     kind = model.image.chat
     if args.chat is False or (args.chat is None and kind == _abi.KLLM_CHAT_NONE):
+        if args.system:
+            text = "--system is for a turn of a chat model; put it into the prompt"
+            raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, text)
         return model.encode(text)
     if kind == _abi.KLLM_CHAT_NONE:
         raise KllmError(
@@ -186,6 +190,10 @@ def tokenize(args):
     image.close()
 
 
+def _perplexity(mean_nll):
+    return math.exp(mean_nll) if mean_nll < 700 else math.inf
+
+
 def score(args):
     """Prints how well a model predicts a text, each token from those before it."""
     with open(args.file, "rb") as file:
@@ -194,9 +202,12 @@ def score(args):
         ids = model.encode(text)[: args.tokens]
         if len(ids) < 2:
             raise KllmError(_abi.KLLM_ERR_RANGE, f"{args.file}: fewer than 2 tokens to score")
+        if len(ids) - 1 > model.n_ctx:
+            text = f"{args.file}: {len(ids)} tokens do not fit a context of {model.n_ctx}"
+            raise KllmError(_abi.KLLM_ERR_SPACE, f"{text}; --tokens takes the first")
         nll, top1 = model.score_ids(ids)
     mean = sum(nll) / len(nll)
     if args.json:
         _print_json({"ids": ids, "nll": nll, "top1": top1, "mean_nll": mean})
     else:
-        print(f"{len(nll)} tokens, mean nll {mean:.4f}, perplexity {2.718281828459045**mean:.2f}")
+        print(f"{len(nll)} tokens, mean nll {mean:.4f}, perplexity {_perplexity(mean):.2f}")

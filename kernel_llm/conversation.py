@@ -1,5 +1,6 @@
-"""A conversation in the terminal; its history stays within the context."""
+"""A conversation, in a program or in the terminal; its history stays within the context."""
 
+import contextlib
 import sys
 
 from kernel_llm import _abi, chat
@@ -69,15 +70,21 @@ class Conversation:
         """Reads turns from standard input and prints the answers until it ends."""
         asks = sys.stdin.isatty()
         if asks:
+            with contextlib.suppress(ImportError):
+                import readline  # noqa: F401 (gives input() a line editor)
             print(HELP, file=sys.stderr)
         while True:
             try:
                 user = input("> " if asks else "").strip()
             except (EOFError, KeyboardInterrupt):
+                if asks:
+                    print()
                 return
             if user == "/quit":
                 return
-            if user == "/reset":
+            if user == "/help":
+                print(HELP, file=sys.stderr)
+            elif user == "/reset":
                 self.turns.clear()
                 self.model.reset()
             elif user:

@@ -19,8 +19,9 @@ class Hyper:
 
     arch: KLLM_ARCH_*. rope: KLLM_ROPE_*. Integers: n_layer n_embd n_head n_head_kv head_dim n_rot
     n_ff n_vocab n_ctx_train. Floats: norm_eps, rope_base, rope_scale (what positions are
-    multiplied by), attn_scale. rope_factors: n_rot / 2 floats that divide the frequencies, or
-    None. tied: the output matrix is the token embedding.
+    multiplied by), attn_scale. Rows: n_q, n_kv and n_qkv of the projections, one of a vector.
+    rope_factors: n_rot / 2 floats that divide the frequencies, or None.
+    tied: the output matrix is the token embedding.
     sources: list of Source or None, by tensor slot: KLLM_T_MODEL_COUNT of the model, then
     KLLM_T_LAYER_COUNT for each layer. KLLM_T_ROPE is always None: it is computed.
     """

@@ -54,11 +54,6 @@ class Model:
         self.n_batch = n_batch
         self.threads = threads or default_threads()
         config = config_bytes(self.n_ctx, n_batch, n_seq, n_logits, self.threads, kv, cpu)
-        if self.n_ctx > image.n_ctx_train:
-            raise KllmError(
-                _abi.KLLM_ERR_RANGE,
-                "context of %d is longer than the model's %d" % (self.n_ctx, image.n_ctx_train),
-            )
         self.plan = Plan(image.address, config)
         memory = native.Memory(self.plan.n_bytes)
         self._arena = memory.address
@@ -156,12 +151,11 @@ class Model:
         Raises KllmError(SPACE) if they do not fit the context; nothing has changed then. An
         interrupt between two passes leaves the sequence at the last pass.
         """
-        if len(tokens) > self.n_ctx - self.length(seq):
-            raise KllmError(
-                _abi.KLLM_ERR_SPACE,
-                "%d tokens behind %d do not fit a context of %d"
-                % (len(tokens), self.length(seq), self.n_ctx),
-            )
+        n_held = self.length(seq)
+        if len(tokens) > self.n_ctx - n_held:
+            after = " after the %d that are there" % n_held if n_held else ""
+            text = "%d tokens%s do not fit a context of %d" % (len(tokens), after, self.n_ctx)
+            raise KllmError(_abi.KLLM_ERR_SPACE, text)
         for first in range(0, len(tokens), self.n_batch):
             part = tokens[first : first + self.n_batch]
             last = first + len(part) == len(tokens)
@@ -178,7 +172,7 @@ class Model:
         self._token[0] = token
         self._slot[0] = seq
         return native.kllm_eval(self._arena, self._image, self._token_address,
-                                self._slot_address, 1, 1)  # fmt: skip
+                                self._slot_address, 1, _abi.KLLM_LOGITS_LAST)  # fmt: skip
 
     def logits(self, row=0):
         """Returns the logits of a row as a buffer of n_vocab floats, valid until `close`."""

@@ -15,6 +15,8 @@ from kernel_llm.model import N_CTX_DEFAULT, Model, default_threads
 from kernel_llm.progress import show_progress
 from kernel_llm.pull import resolve
 
+_HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
+
 
 def packed_path(path):
     """Returns where the cache keeps the image of a GGUF file as it is now, for this version."""
@@ -74,19 +76,19 @@ def encoder_of(image):
 
 def plan_of(path, n_ctx=None, n_batch=64, n_seq=1, threads=None, kv="f16"):
     """
-    Returns (plan of the arena, bytes of the image), reading headers only.
+    Returns (plan of the arena, bytes of the image), reading no weights.
 
     path: an image or a GGUF file, which is not packed for it. Arguments as in Model.
     """
     if is_image(path):
-        with open(path, "rb") as file:
-            header = file.read(_abi.KLLM_IMAGE_HEADER_BYTES)
-        n_image = os.path.getsize(path)
+        image = Image(path)  # checked: a plan trusts the header
+        header, n_image = bytes(native.view(image.address, _HEADER_BYTES)), image.n_bytes
+        image.close()
     else:
         from kernel_llm.pack import plan_image
 
         header, n_image = plan_image(path)
-    off = _abi.KLLM_IMAGE[1]["n_ctx_train"][0]
+    off = _FIELDS["n_ctx_train"][0]
     n_train = int.from_bytes(header[off : off + 4], "little")
     config = config_bytes(n_ctx or min(n_train, N_CTX_DEFAULT), n_batch, n_seq, 0,
                           threads or default_threads(), kv)  # fmt: skip

@@ -35,7 +35,8 @@ def _image_dtype(slot, source):
     """Returns the type a tensor has in the image: vectors and positions are f32, exactly."""
     if source.rows == 1 or slot in _F32_SLOTS or source.dtype == _BF16:
         if source.dtype in _QUANTIZED:
-            raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, f"tensor '{source.name}' is quantised")
+            text = f"tensor '{source.name}' is quantised; it must be of floats"
+            raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, text)
         return _abi.KLLM_F32
     return source.dtype
 

@@ -60,7 +60,7 @@ def resolve(name=None):
         if _is_there(name):
             return model_path(name)
         text = "not pulled yet: run `python -m kernel_llm pull %s`" % name
-    elif Path(name).exists():
+    elif name and Path(name).exists():
         text = "not a file"
     else:
         text = "no such file, and no model of that name; known names: %s" % ", ".join(MODELS)

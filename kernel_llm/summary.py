@@ -4,6 +4,7 @@ from array import array
 
 from kernel_llm import _abi
 from kernel_llm import gguf_types as gt
+from kernel_llm.errors import KllmError
 from kernel_llm.gguf import GGUF
 from kernel_llm.gguf_cursor import text_of
 from kernel_llm.image import Image, is_image
@@ -15,10 +16,14 @@ def summary(path, verify=False):
 
     fields: key -> int, float, bool or text; long arrays are only counted.
     tensors: list of (name, type, rows, cols, offset, bytes).
-    verify: of an image, read its weights and compare their checksum.
+    verify: read the weights and compare their checksum, which an image alone has.
     Raises KllmError, OSError.
     """
-    return _of_image(path, verify) if is_image(path) else _of_gguf(path)
+    if is_image(path):
+        return _of_image(path, verify)
+    if verify:
+        raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, "a GGUF file has no checksum to verify")
+    return _of_gguf(path)
 
 
 def _of_image(path, verify):
@@ -29,7 +34,7 @@ def _of_image(path, verify):
         names = [name for name in _abi.KLLM_IMAGE[1] if "reserved" not in name]
         fields = {name: getattr(image, name) for name in names}
         fields["model_hash"] = fields["model_hash"].hex()
-        fields["name"] = fields["name"].rstrip(b"\0").decode()
+        fields["name"] = str(text_of(fields["name"].rstrip(b"\0")))
         return fields, list(image.tensors())
     finally:
         image.close()

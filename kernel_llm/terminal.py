@@ -60,7 +60,7 @@ def run_command(name, action, errors=()):
     except OSError as error:
         message = str(error.strerror or error)
         if error.filename is not None:
-            message = f"{os.fsdecode(error.filename)}: {message}"
+            message = f"{os.fsdecode(error.filename) or repr('')}: {message}"
     except (KllmError, *errors) as error:
         message = str(error)
     print(f"{name}: {printable(message)}", file=sys.stderr)
@@ -69,10 +69,11 @@ def run_command(name, action, errors=()):
 
 
 def _prepare_streams():
-    """Opens what the caller closed, in the order of the numbers; any character can be written."""
+    """Opens what the caller closed, in the order of the numbers; any bytes and characters pass."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (it lives until the end)
+    sys.stdin.reconfigure(errors="surrogateescape")
     sys.stdout.reconfigure(errors="backslashreplace")
 
 

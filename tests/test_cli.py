@@ -1,16 +1,20 @@
 """The command line as a user types it: what it prints, and what it says when things go wrong."""
 
+import contextlib
 import json
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 
 from conftest import ROOT
+from kernel_llm import _abi
 from kernel_llm.opening import packed_path
 
 
@@ -114,12 +118,42 @@ def test_score_is_the_same_for_any_thread_count(model, tmp_path):
     assert "perplexity" in run("score", model, text)
 
 
-def test_chat_keeps_the_conversation_within_the_context(tiny_models):
+@pytest.fixture(scope="module")
+def chat_model(tiny_models):
     template = "{{'<|im_start|>'}}"
-    model = tiny_models("llama", "q8_0", extra=(("tokenizer.chat_template", "str", template),))
+    return tiny_models("llama", "q8_0", extra=(("tokenizer.chat_template", "str", template),))
+
+
+def test_chat_keeps_the_conversation_within_the_context(chat_model):
     turns = "\n".join(f"hello number {i}" for i in range(12)).encode() + b"\n/reset\nhello\n"
-    text = run("chat", model, "--ctx", "200", "-n", "8", stdin=turns)
+    text = run("chat", chat_model, "--ctx", "200", "-n", "8", stdin=turns)
     assert text.count("\n") >= 13
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_chat_reads_any_bytes(chat_model, encoding):
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    turns = b"caf\xc3\xa9\n\xff\x00\xe2\x82\n"
+    assert run("chat", chat_model, "-n", "4", stdin=turns, env=env).count("\n") >= 2
+
+
+def test_chat_helps_and_leaves_the_terminal_at_a_new_line(chat_model):
+    terminal, inside = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kernel_llm", "chat", chat_model, "-n", "4"],
+        cwd=ROOT, stdin=inside, stdout=inside, stderr=inside, env={**os.environ, "TERM": "dumb"},
+    )  # fmt: skip
+    os.close(inside)
+    said, typed = b"", [b"\x04", b"/help\n"]
+    with contextlib.suppress(OSError):  # the terminal is gone
+        while part := os.read(terminal, 4096):
+            said += part
+            if said.endswith(b"> "):
+                os.write(terminal, typed.pop())
+    os.close(terminal)
+    assert process.wait(60) == 0
+    assert said.count(b"/reset forgets") == 2
+    assert said.endswith(b"> \r\n")
 
 
 ERRORS = {
@@ -130,8 +164,15 @@ ERRORS = {
     "an empty prompt": (["generate", "MODEL", "-p", ""], "prompt is empty"),
     "a prompt longer than the context": (
         ["generate", "MODEL", "--ctx", "8", "-p", "hello " * 20], "SPACE"),
-    "a context the model does not have": (["plan", "MODEL", "--ctx", "100000"], "RANGE"),
+    "a context the model does not have": (["plan", "MODEL", "--ctx", "100000"], "model's 256"),
     "a temperature below 0": (["generate", "MODEL", "-p", "a", "--temp", "-1"], "temperature"),
+    "an empty name": (["generate", "", "-p", "a"], "'': no such file"),
+    "an empty name of a text": (["generate", "-f", ""], "'': No such file"),
+    "a text longer than the context": (
+        ["score", "MODEL", __file__, "--ctx", "16"], "test_cli.py: "),
+    "a checksum that is not there": (["inspect", "MODEL", "--verify"], "no checksum"),
+    "system text for a plain model": (
+        ["generate", "MODEL", "-p", "a", "--system", "b"], "--system"),
     "two prompts": (["generate", "MODEL", "-p", "a", "-f", __file__], "not both"),
     "chat with a plain model": (["generate", "MODEL", "-p", "a", "--chat"], "turn format"),
     "a text file that is not there": (["score", "MODEL", "no/such.txt"], "no/such.txt"),
@@ -169,6 +210,30 @@ def test_a_damaged_image_is_refused_with_the_place(model, tmp_path):
     content[300] ^= 1
     image.write_bytes(content)
     assert "FORMAT" in run("generate", image, "-p", "a", status=2)
+
+
+def test_an_image_that_is_cut_off_has_no_plan(model, tmp_path):
+    image = tmp_path / "m.kllm"
+    run("pack", model, "-o", image)
+    content = image.read_bytes()
+    for n_bytes in (4, 256, len(content) - 64):
+        image.write_bytes(content[:n_bytes])
+        assert "FORMAT" in run("plan", image, "--ctx", "8", status=2)
+
+
+def test_inspect_shows_names_that_are_no_text_and_lets_none_act(model, tmp_path):
+    image, path = tmp_path / "m.kllm", tmp_path / "m.gguf"
+    run("pack", model, "-o", image)
+    content = bytearray(image.read_bytes())
+    off, size = _abi.KLLM_IMAGE[1]["name"]
+    content[off : off + size] = b"\xff".ljust(size, b"\0")
+    off, kind = _abi.KLLM_IMAGE[1]["header_crc"]
+    struct.pack_into(kind, content, off, zlib.crc32(content[:off]))
+    image.write_bytes(content)
+    assert json.loads(run("inspect", image, "--json"))["fields"]["name"] == r"b'\xff'"
+    content = model.read_bytes().replace(b"output_norm.weight", b"output_norm\x1b[2J.wt")
+    path.write_bytes(content.replace(b"general.architecture", b"general.architec\x1b[2J"))
+    assert run("inspect", path).count(r"\x1b[2J") == 2
 
 
 def test_damaged_weights_are_found_on_request(model, tmp_path):

@@ -32,7 +32,6 @@ CPYTHON_ONLY = {
     "tokenizer_offsets.py", "tokenizer_read.py", "tokenizer_stream.py",
     "tokenizer_tiktoken.py", "tokenizer_train.py", "tokenizer_write.py", "pack.py",
     "pack_tables.py", "pack_vocab.py",
-    "pack_words.py",
     "pre_names.py", "progress.py", "pull.py", "quantize.py", "terminal.py", "train.py",
     "weights.py", "unicode_data.py",
 }  # fmt: skip
