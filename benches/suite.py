@@ -87,6 +87,8 @@ def run(args):
     selection = Selection(simd=args.simd or bool(args.against), full=args.full, model=args.model,
                           only=tuple(args.only), files=tuple(args.file))  # fmt: skip
     writers = [export.target(text) for text in args.export]
+    check_outputs(args, writers)
+    history = [r for path in args.history for r in load(path)]
     runs = load(args.baseline) if is_baseline_read(args) else []
     said = sys.stderr if args.json else sys.stdout
     if args.gate and not args.record and not args.against:
@@ -114,18 +116,27 @@ def run(args):
     save(out, [report.run])
     for form, path in writers:
         export.write(form, path, report)
-    if args.plot or args.html:
-        history = [r for path in args.history for r in load(path)]
-        if args.plot:
-            plot.plot(args.plot, report.run, history)
-        if args.html:
-            page.write(args.html, report, history)
+    if args.plot:
+        plot.plot(args.plot, report.run, history)
+    if args.html:
+        page.write(args.html, report, history)
     if args.json:
         sys.stdout.write(out.read_text())
     else:
         print_table(report)
         print_line(f"results: {out}")
     return finish(args, report, runs, _again(runs, benches, selection, options), said)
+
+
+def check_outputs(args, writers):
+    """Raises UsageError, before anything is measured, if results could not be shown as asked."""
+    for path in (args.html, args.plot, *(path for _, path in writers)):
+        if path and not path.parent.is_dir():
+            raise UsageError(f"{path}: no such directory")
+    if args.against:
+        for name in ("json", "html", "plot", "export", "record"):
+            if getattr(args, name):
+                raise UsageError(f"--against prints ratios and keeps no result for --{name}")
 
 
 def is_baseline_read(args):

@@ -81,6 +81,11 @@ MISUSE = {
     "zero seconds": ["--seconds", "0"],
     "file missing": ["--file", "/no/such.py"],
     "unknown revision": ["--against", "no-such-revision"],
+    "page without directory": ["--html", "/no/such/a.html"],
+    "plot without directory": ["--plot", "/no/such/a.png"],
+    "export without directory": ["--export", "csv=/no/such/a.csv"],
+    "history missing": ["--html", "a.html", "--history", "/no/such.json"],
+    "page of pairs": ["--against", "HEAD", "--html", "a.html"],
     "compare missing": ["compare", "/no/a.json", "/no/b.json"],
 }
 
