@@ -216,6 +216,10 @@ def kllm_region_off(arena, idx):
     return 0 if 0 <= idx < _abi.KLLM_R_COUNT else -1
 
 
+def _are_finite(logits):
+    return all(x - x == 0.0 for x in logits)
+
+
 def kllm_sample(arena, image, row, slot, sampler):
     engine = arena.block.engine
     temperature, top_p, min_p, penalty, top_k, last_n, state = sampler.read(_SAMPLER)
@@ -223,9 +227,8 @@ def kllm_sample(arena, image, row, slot, sampler):
     if not (in_range and row < engine.n_logits and slot < len(engine.history)):
         return _abi.KLLM_ERR_RANGE
     logits = _read_logits(arena, row)
-    for x in logits:
-        if x - x != 0.0:
-            return _abi.KLLM_ERR_FORMAT
+    if not _are_finite(logits):
+        return _abi.KLLM_ERR_FORMAT
     if penalty != 1.0:
         ids = engine.history[slot]
         logits = sampler_py.penalised(logits, ids[max(0, len(ids) - last_n) :], penalty)
@@ -238,7 +241,10 @@ def kllm_score(arena, image, row, token, nll, top1):
     engine = arena.block.engine
     if row >= engine.n_logits or token >= engine.m.n_vocab:
         return _abi.KLLM_ERR_RANGE
-    loss, best = sampler_py.score(_read_logits(arena, row), token)
+    logits = _read_logits(arena, row)
+    if not _are_finite(logits):
+        return _abi.KLLM_ERR_FORMAT
+    loss, best = sampler_py.score(logits, token)
     nll.write("<f", loss)
     top1.write("<I", best)
     return _abi.KLLM_OK

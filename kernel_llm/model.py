@@ -13,6 +13,7 @@ from tokenizer import StreamDecoder
 
 N_CTX_DEFAULT = 2048
 ANY_CPU = 0xFFFFFFFF
+NOT_FINITE = "the model's logits are not finite"
 LOGITS = {
     "none": _abi.KLLM_LOGITS_NONE,
     "last": _abi.KLLM_LOGITS_LAST,
@@ -179,11 +180,18 @@ class Model:
         return self._logits[row]
 
     def score(self, token, row=0):
-        """Returns (-ln p(token), most likely token) under a row of logits."""
+        """
+        Returns (-ln p(token), most likely token) under a row of logits.
+
+        Raises KllmError: RANGE for a row or token that does not exist, FORMAT if the logits are
+        not finite.
+        """
         out = array("f", [0.0])
         top1 = array("I", [0])
-        self._check(native.kllm_score(self._arena, self._image, row, token, native.pointer(out),
-                                      native.pointer(top1)), "no such row or token")  # fmt: skip
+        status = native.kllm_score(self._arena, self._image, row, token, native.pointer(out),
+                                   native.pointer(top1))  # fmt: skip
+        not_finite = status == _abi.KLLM_ERR_FORMAT
+        self._check(status, NOT_FINITE if not_finite else "no such row or token")
         return out[0], top1[0]
 
     def sample(self, sampler, seq=0):
@@ -204,7 +212,7 @@ class Model:
         self.stop_reason = "length"
         for _ in range(n_token):
             token = self.sample(sampler, seq)
-            self._check(token, "the model's logits are not finite")
+            self._check(token, NOT_FINITE)
             if self.is_stop(token):
                 self.stop_reason = "stop"
                 return

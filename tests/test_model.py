@@ -162,6 +162,17 @@ def test_what_is_refused_changes_nothing(tiny_models, title):
         assert np.array_equal(logits_of(model, IDS[20:30]), expected)
 
 
+@pytest.mark.parametrize("bad", ["nan", "inf"])
+def test_logits_that_are_no_numbers_are_told(tiny_models, bad):
+    with open_tiny(tiny_models("llama", "q8_0")) as model:
+        model.eval(IDS[:5], [0] * 5)
+        np.frombuffer(model.logits(), np.float32)[7] = float(bad)
+        with pytest.raises(KllmError, match="not finite"):
+            model.score(3)
+        with pytest.raises(KllmError, match="not finite"):
+            next(model.generate_ids(1, Sampler()))
+
+
 def test_score_is_minus_log_of_softmax(tiny_models):
     with open_tiny(tiny_models("llama", "q8_0")) as model:
         logits = as_floats(logits_of(model, IDS))

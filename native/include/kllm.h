@@ -329,7 +329,7 @@ enum kllm_image_const {
 };
 
 enum kllm_arch {
-    KLLM_ARCH_LLAMA = 1, // rmsnorm, RoPE, SwiGLU, no biases
+    KLLM_ARCH_LLAMA = 1, // rmsnorm, RoPE, SwiGLU, biases where the file has them
     KLLM_ARCH_GPT2 = 2,  // layernorm, learned positions, GELU, biases
 };
 
@@ -568,7 +568,8 @@ int32_t kllm_sample(void *arena, const void *image, uint32_t row, uint32_t slot,
 /// Writes -ln p(token) under row of the logits as one float to nll, and the most likely token to
 /// top1.
 ///
-/// @retval KLLM_ERR_RANGE  row or token out of range
+/// @retval KLLM_ERR_RANGE   row or token out of range
+/// @retval KLLM_ERR_FORMAT  a logit is not finite
 int32_t kllm_score(const void *arena, const void *image, uint32_t row, uint32_t token, float *nll,
                    uint32_t *top1);
 

@@ -191,6 +191,9 @@ int32_t kllm_score(const void *arena, const void *image, uint32_t row, uint32_t 
     const float *logits = (const float *)region(ctx, KLLM_R_LOGITS) + (uint64_t)row * n;
     struct kllm_kernels kernels;
     kllm_dispatch(&kernels, ctx->cpu);
+    if (!are_finite(&kernels, logits, n)) {
+        return KLLM_ERR_FORMAT;
+    }
     uint32_t best = kernels.argmax_f32(logits, n);
     double total = 0.0; // at least 1: the best token counts exp(0)
     for (uint32_t i = 0; i < n; i++) {
