@@ -196,7 +196,9 @@ def test_bench_refuses_where_counts_are_not_exact(images):
     assert b"PMCEID0 bit 8 is clear" in output
 
 
-def test_damaged_image_is_refused_at_boot(tiny, tmp_path):
+def test_damaged_image_is_refused_at_boot(tiny, tmp_path, monkeypatch):
+    n_arena = build.arena_bytes(tiny, 256)
+    monkeypatch.setattr(build, "arena_bytes", lambda *_: n_arena)  # which refuses the damaged too
     data = bytearray(tiny.read_bytes())
     data[-100] ^= 1  # a weight
     bad = tmp_path / "bad.kllm"
