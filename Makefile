@@ -35,7 +35,8 @@ lint: all ## style, names, generated files, the header alone
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) native abi --check
-	.venv/bin/clang-format --dry-run --Werror $(C_FILES)
+	@echo .venv/bin/clang-format --dry-run --Werror $(words $(C_FILES)) files of C
+	@.venv/bin/clang-format --dry-run --Werror $(C_FILES)
 	$(PY) tests/compile_mpy.py
 	cc -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c native/include/kllm.h
 

@@ -42,7 +42,7 @@ def folder():
 
 def variant(model, dtype):
     """Returns the GGUF file of a model with its matrices in that type, made once. OSError."""
-    from kernel_llm.quantize import quantize
+    from kernel_llm.gguf.quantize import quantize
 
     model = Path(model).resolve()
     stat = model.stat()

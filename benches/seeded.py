@@ -90,7 +90,7 @@ def seeded_image(size, dtype):
 
 def write_gguf(path, shape, dtype):
     """Writes the GGUF file of a shape with weights of that type."""
-    from kernel_llm.gguf_write import Writer
+    from kernel_llm.gguf.write import Writer
 
     number = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}[dtype]
     d, ff, kv = shape.n_embd, shape.n_ff, shape.kv_width

@@ -56,7 +56,7 @@ def encoders(path, missing, pre=None, names=None):
 
 def read_vocab(path):
     """Returns {"pre", "tokens", "merges", "special"} of a GGUF file; texts as str."""
-    from kernel_llm.gguf import GGUF
+    from kernel_llm.gguf.read import GGUF
 
     metadata = GGUF(str(path)).metadata
     get = metadata.get
@@ -74,7 +74,7 @@ def read_vocab(path):
 @functools.lru_cache(maxsize=2)
 def tokenizer_of(path, pre=None):
     """Returns our tokenizer of a vocabulary; a model need not come with it."""
-    from kernel_llm.tokenizer import Tokenizer
+    from kernel_llm import Tokenizer
 
     return Tokenizer.from_file(path, pre)
 

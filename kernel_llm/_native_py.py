@@ -10,9 +10,11 @@ The arena holds the logits alone: everything else is Python's own, which allocat
 import binascii
 import struct
 
-from kernel_llm import _abi, check_py, sampler_py
-from kernel_llm.engine_py import Engine
+from kernel_llm import _abi
 from kernel_llm.errors import KllmError
+from kernel_llm.twin import check
+from kernel_llm.twin import sampler as sampler_twin
+from kernel_llm.twin.engine import Engine
 from tokenizer import Tokenizer
 
 ENGINE = "python"
@@ -101,7 +103,7 @@ def kllm_kernel_count():
 
 
 def kllm_tensor_bytes(dtype, rows, cols):
-    return check_py.tensor_bytes(dtype, rows, cols)
+    return check.tensor_bytes(dtype, rows, cols)
 
 
 def kllm_crc32(crc, address, n_bytes):
@@ -110,21 +112,21 @@ def kllm_crc32(crc, address, n_bytes):
 
 def kllm_image_check(image, n_bytes, bad_off):
     try:
-        image.block.header = check_py.check_image(view(image, n_bytes))
-    except check_py.Bad as error:
+        image.block.header = check.check_image(view(image, n_bytes))
+    except check.Bad as error:
         bad_off.write("<Q", error.off)
         return error.status
     return _abi.KLLM_OK
 
 
 def kllm_image_check_body(image):
-    m = check_py.Header(image.block.data)
+    m = check.Header(image.block.data)
     body = view(image + m.vocab_off, m.n_bytes - m.vocab_off)
     return _abi.KLLM_OK if binascii.crc32(body) == m.body_crc else _abi.KLLM_ERR_FORMAT
 
 
 def kllm_plan(plan, image, config):
-    m = check_py.Header(image.block.data)
+    m = check.Header(image.block.data)
     n_ctx, n_batch, n_slot, n_logits, n_thread, kv_dtype, _cpu, reserved = config.read("<8I")
     fits = (
         1 <= n_ctx <= m.n_ctx_train
@@ -231,8 +233,8 @@ def kllm_sample(arena, image, row, slot, sampler):
         return _abi.KLLM_ERR_FORMAT
     if penalty != 1.0:
         ids = engine.history[slot]
-        logits = sampler_py.penalised(logits, ids[max(0, len(ids) - last_n) :], penalty)
-    id, state = sampler_py.choose(logits, temperature, top_p, min_p, top_k, state)
+        logits = sampler_twin.penalised(logits, ids[max(0, len(ids) - last_n) :], penalty)
+    id, state = sampler_twin.choose(logits, temperature, top_p, min_p, top_k, state)
     (sampler + 24).write("<Q", state)
     return id
 
@@ -244,7 +246,7 @@ def kllm_score(arena, image, row, token, nll, top1):
     logits = _read_logits(arena, row)
     if not _are_finite(logits):
         return _abi.KLLM_ERR_FORMAT
-    loss, best = sampler_py.score(logits, token)
+    loss, best = sampler_twin.score(logits, token)
     nll.write("<f", loss)
     top1.write("<I", best)
     return _abi.KLLM_OK

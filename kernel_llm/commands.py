@@ -105,7 +105,7 @@ def pack(args):
 
 def quantize(args):
     """Writes a GGUF file with another weight type."""
-    from kernel_llm.quantize import quantize
+    from kernel_llm.gguf.quantize import quantize
 
     with show_progress("quantizing") as progress:
         quantize(resolve(args.model), args.output, args.type, progress)

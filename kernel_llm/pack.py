@@ -10,11 +10,11 @@ from kernel_llm import _abi, chat
 from kernel_llm import _native as native
 from kernel_llm.errors import KllmError
 from kernel_llm.files import atomic_write
-from kernel_llm.gguf import GGUF
-from kernel_llm.hyper import hyper_parameters
+from kernel_llm.gguf.hyper import hyper_parameters
+from kernel_llm.gguf.read import GGUF
+from kernel_llm.gguf.weights import STEP_BYTES, WeightFile, scan
 from kernel_llm.layout import GROUP, pack_rows
-from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.weights import STEP_BYTES, WeightFile, scan
+from kernel_llm.tokenizer.section import pack_vocab
 
 _HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
 _TENSOR_BYTES = _abi.KLLM_TENSOR[0]

@@ -3,10 +3,10 @@
 from array import array
 
 from kernel_llm import _abi
-from kernel_llm import gguf_types as gt
 from kernel_llm.errors import KllmError
-from kernel_llm.gguf import GGUF
-from kernel_llm.gguf_cursor import text_of
+from kernel_llm.gguf import types as gt
+from kernel_llm.gguf.cursor import text_of
+from kernel_llm.gguf.read import GGUF
 from kernel_llm.image import Image, is_image
 
 

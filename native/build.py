@@ -98,7 +98,8 @@ def sources(target):
     per_system = ("cpu_", "threads_")
     files = [p for p in SOURCES.glob("*.c") if not p.name.startswith(per_system)]
     files += [SOURCES / name for name in target.system]
-    files += [*(SOURCES / "c").glob("*.c"), *(SOURCES / target.isa).glob("*.c")]
+    for folder in ("tokenizer", "c", target.isa):
+        files += (SOURCES / folder).glob("*.c")
     if "-DKLLM_FLOOR" in target.flags:
         files = [p for p in files if not any(p.stem.endswith(s) for s in SUFFIX_FLAGS)]
     return sorted(files)

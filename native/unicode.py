@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Writes kernel_llm/unicode_data.py: the class of every character, as runs.
+Writes kernel_llm/tokenizer/unicode_data.py: the class of every character, as runs.
 
     python native/unicode.py     (needs unicodedata2==16.0.0)
 
@@ -10,9 +10,9 @@ The version is that of the tokenizers library's own tables, so that both cut tex
 import unicodedata2 as unicodedata
 
 VERSION = "16.0.0"
-OUTPUT = "kernel_llm/unicode_data.py"
+OUTPUT = "kernel_llm/tokenizer/unicode_data.py"
 
-# The numbers of the classes; native/src/pretokenize.c and tokenizer/pretokenize.py use them.
+# The numbers of the classes, which pretokenize.c and pretokenize.py use.
 OTHER, SPACE, NEWLINE = 0, 1, 2
 CLASSES = {"Lu": 3, "Lt": 3, "Ll": 4, "Lm": 5, "Lo": 6, "M": 7, "N": 8, "P": 9, "S": 10}
 CONTROL_SPACES = (0x09, 0x0B, 0x0C, 0x85)

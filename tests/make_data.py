@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kernel_llm import weights as w
-from kernel_llm.gguf_write import Writer
+from kernel_llm.gguf import weights as w
+from kernel_llm.gguf.write import Writer
 
 DTYPES = {"f32": w.F32, "f16": w.F16, "q4_0": w.Q4_0, "q4_1": w.Q4_1, "q8_0": w.Q8_0}
 FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7}

@@ -76,7 +76,7 @@ def test_seeded_sizes_have_the_parameters_they_are_called_by(size, millions):
 
 @pytest.mark.parametrize("dtype", ["f32", "q8_0", "q4_0"])
 def test_seeded_file_is_a_model_of_its_shape(dtype, tmp_path):
-    from kernel_llm.gguf import GGUF
+    from kernel_llm.gguf.read import GGUF
 
     shape = seeded.Shape(1, 128, 192)
     seeded.write_gguf(tmp_path / "a.gguf", shape, dtype)

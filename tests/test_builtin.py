@@ -13,7 +13,7 @@ import kernel_llm
 from kernel_llm import builtin
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE
 from kernel_llm.data import corpus
-from kernel_llm.gguf import GGUF
+from kernel_llm.gguf.read import GGUF
 
 DATA = Path(builtin.__file__).parent / "data"
 # Held-out documents, separated by form feeds; written by kernel_llm/data/train.py.

@@ -11,12 +11,14 @@ import zlib
 import pytest
 
 from conftest import ROOT, SEED
-from kernel_llm import _abi, _native_py, check_py, sampler_py
+from kernel_llm import _abi, _native_py
 from kernel_llm import _native as native
-from kernel_llm.engine_py import Engine
 from kernel_llm.image import Image
 from kernel_llm.model import Model, Sampler
 from kernel_llm.opening import open_image
+from kernel_llm.twin import check
+from kernel_llm.twin import sampler as sampler_twin
+from kernel_llm.twin.engine import Engine
 
 # Of the interface, what nothing calls to open and run a model.
 NOT_OFFERED = ("kllm_arena_", "kllm_kernel_name", "kllm_kernel_run", "kllm_vocab_check",
@@ -50,7 +52,7 @@ def image_bytes(tiny_models, tmp_path_factory):
 def sealed(data):
     """Makes the checksums of an image right again."""
     n_header = _abi.KLLM_IMAGE_HEADER_BYTES
-    m = check_py.Header(data)
+    m = check.Header(data)
     table_end = min(len(data), n_header + m.n_tensors * _abi.KLLM_TENSOR[0])
     off = _abi.KLLM_IMAGE[1]["table_crc"][0]
     struct.pack_into("<I", data, off, zlib.crc32(data[n_header:table_end]))
@@ -71,8 +73,8 @@ def verdict_of_core(data):
 
 def verdict_of_twin(data):
     try:
-        check_py.check_image(bytes(data))
-    except check_py.Bad as error:
+        check.check_image(bytes(data))
+    except check.Bad as error:
         return error.status, error.off
     return 0, 0
 
@@ -95,7 +97,7 @@ def test_check_says_of_a_header_what_the_core_says(image_bytes, arch, field):
 
 @pytest.mark.parametrize("arch", ["llama", "gpt2"])
 def test_check_says_of_a_tensor_table_what_the_core_says(image_bytes, arch):
-    n_tensors = check_py.Header(image_bytes[arch]).n_tensors
+    n_tensors = check.Header(image_bytes[arch]).n_tensors
     for idx in range(0, n_tensors, 3):
         for field in ("off", "n_bytes", "dtype", "rows", "cols"):
             off, kind = _abi.KLLM_TENSOR[1][field]
@@ -158,11 +160,11 @@ def test_sampler_and_score_are_those_of_the_core(tiny_models, sampling):
             sampler = Sampler(**sampling, seed=seed * 0x123456789ABCDEF)
             fields = struct.unpack("<4f2IQ", sampler._state)
             temperature, top_p, min_p, penalty, top_k, last_n, state = fields
-            changed = sampler_py.penalised(logits, recent[-last_n:], penalty)
+            changed = sampler_twin.penalised(logits, recent[-last_n:], penalty)
             expected = model.sample(sampler)
-            found = sampler_py.choose(changed, temperature, top_p, min_p, top_k, state)
+            found = sampler_twin.choose(changed, temperature, top_p, min_p, top_k, state)
             assert found == (expected, struct.unpack("<Q", sampler._state[24:])[0])
-            assert sampler_py.score(logits, seed) == model.score(seed)
+            assert sampler_twin.score(logits, seed) == model.score(seed)
 
 
 def test_image_is_read_alike(tiny_models):
@@ -179,7 +181,7 @@ def test_image_is_read_alike(tiny_models):
 
 def test_a_token_that_an_interrupt_cut_short_leaves_nothing_behind(image_bytes, monkeypatch):
     data = image_bytes["llama"]
-    header, config = check_py.check_image(data), (16, 1, 1, 1, 1, _abi.KLLM_F16)
+    header, config = check.check_image(data), (16, 1, 1, 1, 1, _abi.KLLM_F16)
     engine = Engine(data, header, config)
     engine.append(3, 0)
     expected = engine.append(5, 0)
@@ -193,7 +195,7 @@ def test_a_token_that_an_interrupt_cut_short_leaves_nothing_behind(image_bytes, 
         return [0.0] * len(weights.rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr("kernel_llm.engine_py.Weights.multiply", interrupted)
+        patch.setattr("kernel_llm.twin.engine.Weights.multiply", interrupted)
         with pytest.raises(KeyboardInterrupt):
             engine.append(7, 0)
     assert engine.history == [[3]]

@@ -8,11 +8,11 @@ import pytest
 
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
-from kernel_llm.gguf import GGUF
-from kernel_llm.gguf_types import DTYPES as TENSOR_TYPES
-from kernel_llm.gguf_types import INTEGERS
-from kernel_llm.gguf_write import Writer
-from kernel_llm.hyper import hyper_parameters
+from kernel_llm.gguf.hyper import hyper_parameters
+from kernel_llm.gguf.read import GGUF
+from kernel_llm.gguf.types import DTYPES as TENSOR_TYPES
+from kernel_llm.gguf.types import INTEGERS
+from kernel_llm.gguf.write import Writer
 from kernel_llm.summary import summary
 from make_data import DTYPES, make_gpt2, make_llama
 from malformed.builder import ARR, BOOL, F32, F64, I16, I64, STR, U64, valid

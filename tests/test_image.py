@@ -13,7 +13,7 @@ from kernel_llm import _abi, layout
 from kernel_llm import _native as native
 from kernel_llm.encoder import Encoder
 from kernel_llm.errors import KllmError
-from kernel_llm.gguf import GGUF
+from kernel_llm.gguf.read import GGUF
 from kernel_llm.image import Image
 from kernel_llm.model import Model
 from kernel_llm.opening import open_image, packed_path

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel_llm.errors import NAMES, KllmError
-from kernel_llm.gguf import GGUF
-from kernel_llm.hyper import hyper_parameters
-from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.weights import WeightFile, scan
+from kernel_llm.gguf.hyper import hyper_parameters
+from kernel_llm.gguf.read import GGUF
+from kernel_llm.gguf.weights import WeightFile, scan
+from kernel_llm.tokenizer.section import pack_vocab
 from malformed.builder import ARR, STR, U32, valid
 from malformed.cases import ACCEPTED, CASES
 

@@ -216,7 +216,7 @@ def test_a_contest_of_our_own_is_held_through_the_processes(tiny_models, tmp_pat
 
 
 def test_a_variant_is_made_once_and_again_when_the_model_changes(tiny_models, no_cache):
-    from kernel_llm.gguf import GGUF
+    from kernel_llm.gguf.read import GGUF
 
     model = no_cache / "model.gguf"
     model.write_bytes(tiny_models("llama", "f32").read_bytes())

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kernel_llm import _abi, unicode_data
-from kernel_llm.pack_vocab import pack_vocab
+from kernel_llm import _abi
+from kernel_llm.tokenizer import unicode_data
+from kernel_llm.tokenizer.section import pack_vocab
 from tokenizer.pretokenize import LETTER, LETTER_OTHER, NUMBER, WHITE, split
 from tokenizer.vocab import Vocab
 from vocabularies import STAGES, TEXT_ALPHABET, byte_level, oracle_cutter, raw

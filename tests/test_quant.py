@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel_llm import quant
-from kernel_llm import weights as w
+from kernel_llm.gguf import weights as w
+from kernel_llm.twin import quant
 
 F32_VALUES = st.floats(width=32, min_value=-60000.0, max_value=60000.0)
 BLOCKS = st.lists(F32_VALUES, min_size=32, max_size=32)

@@ -6,11 +6,12 @@ import gguf as oracle
 import numpy as np
 import pytest
 
-from kernel_llm import _abi, quantize
-from kernel_llm import weights as w
+from kernel_llm import _abi
 from kernel_llm.errors import KllmError
-from kernel_llm.gguf import GGUF
-from kernel_llm.hyper import hyper_parameters
+from kernel_llm.gguf import quantize
+from kernel_llm.gguf import weights as w
+from kernel_llm.gguf.hyper import hyper_parameters
+from kernel_llm.gguf.read import GGUF
 from make_data import DTYPES, make_gpt2, make_llama, write_model
 
 TYPE_OF = oracle.GGMLQuantizationType

@@ -8,8 +8,8 @@ from fractions import Fraction
 import pytest
 
 from kernel_llm import _abi
-from kernel_llm import reference as ref
 from kernel_llm._native_cffi import ffi, lib
+from kernel_llm.twin import reference as ref
 
 LENGTHS = [1, 2, 15, 16, 17, 31, 33, 64, 70]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from kernel_llm.gguf.quantize import quantize
 from kernel_llm.model import Model, Sampler
 from kernel_llm.opening import open_image
-from kernel_llm.quantize import quantize
 from numpy_forward import NumpyModel, nll_of
 
 TEXT = (ROOT / "tests" / "data" / "english.txt").read_text()

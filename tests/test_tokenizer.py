@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from conftest import SEED
 from kernel_llm import _abi
 from kernel_llm import _native as native
-from kernel_llm.pack_vocab import pack_vocab
+from kernel_llm.tokenizer.section import pack_vocab
 from tokenizer import Tokenizer
 from tokenizer.bpe_slow import merge_by_list, merge_by_score
 from vocabularies import (
@@ -99,7 +99,7 @@ def test_ids_are_those_of_the_tokenizers_library(pre):
     both = Both(pairs(pre))
     library = oracle(both.metadata, pre)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(text=TEXT)
     def check(text):
         ids = both.encode(text)
@@ -115,7 +115,7 @@ def test_blocks_of_ascii_are_cut_as_in_the_tokenizers_library(pre):
     ours = encoder(pack_vocab(metadata))
     library = oracle(metadata, pre)
 
-    @settings(max_examples=600, deadline=None)
+    @settings(max_examples=600)
     @given(text=BLOCKS)
     @example(text="a" * 62 + "'s" + " b" * 40)
     @example(text="a" * 61 + " \n \n" + " \n\n  b" * 20)
@@ -133,7 +133,7 @@ def test_real_vocabularies_encode_as_the_tokenizers_library_does(published, name
     both = published(name)
     library = oracle(both.metadata, name)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(text=TEXT)
     def check(text):
         assert both.c.encode(text, affix=False) == library.encode(text).ids
@@ -148,7 +148,7 @@ def test_smollm_encodes_as_the_tokenizers_library_does(smollm2):
     both = Both(read_metadata(smollm2))
     library = oracle(both.metadata, "smollm")
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(text=TEXT)
     @example(text="don't stop  12 345\t\x04a\x04b!")  # \x04 has no token in this vocabulary
     def check(text):
@@ -188,7 +188,7 @@ def test_sentencepiece_merges_are_those_of_the_slow_oracle(spm):
         assert spm.encode(text) == ids
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=BYTES)
 def test_any_bytes_come_back(spm, data):
     for both in (PAIRS, spm):
@@ -266,7 +266,7 @@ def test_special_tokens_are_found_on_request_and_longest_first(text, special, ex
     assert SPECIALS.decode_bytes(expected, special=True) == text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(parts=st.lists(st.sampled_from([b"<|end|>", b">", b"ab", b"cde", b"fg", b"a", b"bc", b"@",
                                        b"\n", b" ", b"<|", b"end|>"])))  # fmt: skip
 def test_special_tokens_are_those_of_the_twin(parts):

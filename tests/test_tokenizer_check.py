@@ -9,7 +9,7 @@ import pytest
 
 from conftest import ROOT, SEED
 from kernel_llm import _abi
-from kernel_llm.pack_vocab import pack_vocab
+from kernel_llm.tokenizer.section import pack_vocab
 from vocabularies import MAP, byte_level, check, encoder, pairs, sentencepiece, unigram
 
 SECTIONS = {
@@ -117,14 +117,12 @@ def sanitized(tmp_path_factory):
     import build
 
     program = tmp_path_factory.mktemp("native") / "check_tokenizer"
-    names = ("merge", "pretokenize", "special", "stages", "stream", "tokenize", "unigram",
-             "vocab_check", "window", "words")  # fmt: skip
     target = build.host_target()
     flags = ["-std=c11", "-O1", "-g", "-fno-strict-aliasing", "-fsanitize=address,undefined",
              "-fno-sanitize-recover=all", *target.flags, f"-I{ROOT / 'native' / 'include'}",
              f"-I{build.SOURCES / target.isa}"]  # fmt: skip
     sources = [ROOT / "tests" / "native" / "check_tokenizer.c",
-               *(ROOT / "native" / "src" / f"{name}.c" for name in names)]  # fmt: skip
+               *(ROOT / "native" / "src" / "tokenizer").glob("*.c")]  # fmt: skip
     build.run([target.cc, *flags, "-o", program, *sources])
     return program
 

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import ROOT
-from kernel_llm import _abi
+from kernel_llm import Tokenizer, _abi
 from kernel_llm.errors import KllmError
-from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.tokenizer import Tokenizer
+from kernel_llm.tokenizer.section import pack_vocab
 from vocabularies import KEY, STAGES, TEXT_ALPHABET, byte_level, oracle, pairs, raw, sentencepiece
 
 TEXT = st.text(st.sampled_from(TEXT_ALPHABET)) | st.text()
@@ -40,7 +39,7 @@ def test_a_written_file_means_the_same_to_the_tokenizers_library_and_to_us(tmp_p
     library = library_of(path)
     assert bytes(again.vocab.data) == bytes(ours.vocab.data)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(text=TEXT)
     def check(text):
         expected = library.encode(text, add_special_tokens=False)
@@ -131,7 +130,7 @@ def test_a_tiktoken_file_encodes_by_rank(tmp_path):
     assert tokenizer.encode("<|endoftext|>", special=True) == [n_rank]
     cutter = oracle(metadata, "gpt-2").pre_tokenizer
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(text=TEXT)
     def check(text):
         expected = []
@@ -222,7 +221,7 @@ def test_a_file_is_told_by_what_it_holds(tmp_path, content, what):
 SMALL = Tokenizer(pack_vocab(pairs("llama-bpe")))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.binary())
 def test_offsets_of_bytes_are_the_bytes_of_each_token(data):
     ids, spans = SMALL.encode(data, offsets=True)

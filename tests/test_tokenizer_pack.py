@@ -6,8 +6,8 @@ import pytest
 
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
-from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.pre_names import pre_names
+from kernel_llm.tokenizer.pre_names import pre_names
+from kernel_llm.tokenizer.section import pack_vocab
 from tokenizer import Vocab
 from vocabularies import KEY, byte_level, check, encoder, sentencepiece
 

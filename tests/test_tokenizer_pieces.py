@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import SEED
-from kernel_llm import _abi
+from kernel_llm import Tokenizer, _abi
 from kernel_llm import _native as native
-from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.tokenizer import Tokenizer
+from kernel_llm.tokenizer.section import pack_vocab
 from vocabularies import STAGES, TEXT_ALPHABET, byte_level, pairs, sentencepiece
 
 WAITING = _abi.KLLM_STREAM_BYTES
@@ -99,7 +98,7 @@ def test_special_tokens_are_found_across_pieces():
 SMALL = Tokenizer(pack_vocab(pairs("llama-bpe")))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pad=st.integers(0, 40), tail=st.text(st.sampled_from(TEXT_ALPHABET)))
 def test_what_lies_across_the_end_of_what_waits_is_not_cut(pad, tail):
     data = b"ab " * (WAITING // 3 - 20) + b"a" * pad + tail.encode()

@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kernel_llm.pack_vocab import pack_vocab
+from kernel_llm.tokenizer.section import pack_vocab
 from tokenizer import StreamDecoder, Tokenizer
 from vocabularies import byte_level
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import SEED
+from kernel_llm import Tokenizer
 from kernel_llm.errors import KllmError
-from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.tokenizer import Tokenizer
+from kernel_llm.tokenizer.section import pack_vocab
 from tokenizer import Tokenizer as Twin
 from vocabularies import KEY, LETTERS, MAP, unigram
 
@@ -48,7 +48,7 @@ TEXT = st.text(st.sampled_from("etaoinshrdé中 x🦙▁\n"))
 def test_ids_are_those_of_the_tokenizers_library(tmp_path):
     library = library_of(unigram(), tmp_path)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(text=TEXT)
     def check(text):
         text = text.lstrip(" ▁")  # there the library puts no second space
@@ -93,7 +93,7 @@ def test_neighbours_that_are_unknown_are_one_token():
     assert PLAIN.encode("a🦙a").count(2) == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary() | TEXT.map(str.encode))
 def test_any_bytes_encode_as_in_the_twin(data):
     for both in (PLAIN, FEW, MAPPED):

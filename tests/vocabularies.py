@@ -8,9 +8,9 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from kernel_llm import _native as native
 from kernel_llm.encoder import Encoder
-from kernel_llm.gguf import GGUF
-from kernel_llm.pack_tables import byte_of_char
-from kernel_llm.pre_patterns import NAMES, PATTERNS
+from kernel_llm.gguf.read import GGUF
+from kernel_llm.tokenizer.pre_patterns import NAMES, PATTERNS
+from kernel_llm.tokenizer.tables import byte_of_char
 
 KEY = "tokenizer.ggml."
 CHAR_OF_BYTE = {byte: char for char, byte in byte_of_char.items()}

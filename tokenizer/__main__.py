@@ -85,7 +85,7 @@ def _chunks(path, title):
 
 
 def _tokenizer(args):
-    from kernel_llm.tokenizer import Tokenizer
+    from kernel_llm import Tokenizer
 
     return Tokenizer.from_file(args.vocab, pre=args.pre)
 
@@ -160,7 +160,7 @@ def convert(args):
 
 def train(args):
     """Makes a vocabulary from text files."""
-    from kernel_llm.tokenizer_train import train
+    from kernel_llm.tokenizer.train import train
 
     train(args.files, args.output, args.size, args.pre, args.specials)
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import build
 from kernel_llm.errors import KllmError
-from kernel_llm.gguf import GGUF
+from kernel_llm.gguf.read import GGUF
 from kernel_llm.image import Image
 from kernel_llm.model import Model, Sampler
 from kernel_llm.pack import pack

@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 import build
+from kernel_llm import Tokenizer
 from kernel_llm._abi import KLLM_STREAM_BYTES, KLLM_VOCAB_UNIGRAM
-from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.tokenizer import Tokenizer
+from kernel_llm.tokenizer.section import pack_vocab
 from tokenizer import Tokenizer as Twin
 from vocabularies import MAP, STAGES, TEXT_ALPHABET, oracle, pairs, sentencepiece, unigram
 
@@ -33,8 +33,6 @@ RUNS = st.tuples(st.text(st.sampled_from(TEXT_ALPHABET), min_size=1, max_size=4)
 TEXT = st.text(st.sampled_from(TEXT_ALPHABET)) | st.text() | st.lists(
     st.text(st.sampled_from(TEXT_ALPHABET), max_size=9) | st.text(max_size=4) | RUNS, max_size=6
 ).map("".join)  # fmt: skip
-C_FILES = ("merge", "pretokenize", "special", "stages", "stream", "tokenize", "unigram",
-           "vocab_check", "window", "words")  # fmt: skip
 
 
 def check_all(check, strategy, n_case, number):
@@ -98,7 +96,7 @@ def sanitized(sections, n_case, number):
                    "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
                    f"-I{build.HEADER.parent}", f"-I{build.SOURCES / target.isa}", "-o", program,
                    build.ROOT / "tests" / "native" / "check_tokenizer.c",
-                   *(build.SOURCES / f"{name}.c" for name in C_FILES)])  # fmt: skip
+                   *(build.SOURCES / "tokenizer").glob("*.c")])  # fmt: skip
         for section in sections:
             path = Path(folder, "section")
             path.write_bytes(section)

@@ -95,8 +95,8 @@ for n in (12345, *BIG):
     add(4, "%d tensors" % n, FORMAT, "n_tensors", attr(n_tensor=n), "n_tensors")
     add(5, "%d pairs" % n, FORMAT, "n_kv", attr(n_kv=n), "n_kv")
 add(4, "more tensors than the cap", RANGE, "n_tensors", attr(), "n_tensors",
-    limits={"gguf_types.MAX_TENSOR": 5})  # fmt: skip
-add(5, "more pairs than the cap", RANGE, "n_kv", attr(), "n_kv", limits={"gguf_types.MAX_KV": 5})
+    limits={"gguf.types.MAX_TENSOR": 5})  # fmt: skip
+add(5, "more pairs than the cap", RANGE, "n_kv", attr(), "n_kv", limits={"gguf.types.MAX_KV": 5})
 
 # Keys and values
 add(6, "empty key", FORMAT, "metadata key 0 length",
@@ -120,7 +120,7 @@ for n in (13, 255, 1 << 31, (1 << 32) - 1):
 for n in (1 << 20, *BIG):
     add(10, "string of %d bytes" % n, FORMAT, "'x'", raw("x", STR, struct.pack("<Q", n)), "x")
 add(10, "string longer than the cap", RANGE, "'x'", put("x", STR, "y" * 100), "x",
-    limits={"gguf_types.MAX_STRING_BYTES": 99})  # fmt: skip
+    limits={"gguf.types.MAX_STRING_BYTES": 99})  # fmt: skip
 for n in (13, 1 << 31, (1 << 32) - 1):
     add(11, "array of type %d" % n, FORMAT, "element type",
         raw("x", ARR, struct.pack("<IQ", n, 1 << 60)), "x element type")  # fmt: skip
@@ -131,14 +131,14 @@ for kind in (U8, U32, U64, BOOL, STR):
         add(12, "array of %d of type %d" % (n, kind), FORMAT, "'x' count",
             raw("x", ARR, struct.pack("<IQ", kind, n)), "x count")  # fmt: skip
 add(12, "array longer than the cap", RANGE, "count", put("x", (ARR, U8), [0] * 9), "x count",
-    limits={"gguf_types.MAX_ARRAY": 8})  # fmt: skip
+    limits={"gguf.types.MAX_ARRAY": 8})  # fmt: skip
 add(12, "more strings than the cap", RANGE, "count", put("x", (ARR, STR), ["y"] * 9), "x count",
-    limits={"gguf_types.MAX_STRINGS": 8})  # fmt: skip
+    limits={"gguf.types.MAX_STRINGS": 8})  # fmt: skip
 for n in (1 << 20, *BIG):
     data = struct.pack("<IQQ", STR, 3, 2) + b"ok" + struct.pack("<QQ", n, 0)
     add(13, "element of %d bytes" % n, FORMAT, "element 1", raw("x", ARR, data))
 add(13, "element past the cap", RANGE, "element 1", put("x", (ARR, STR), ["y", "y" * 300]),
-    limits={"gguf_types.MAX_STRING_BYTES": 299})  # fmt: skip
+    limits={"gguf.types.MAX_STRING_BYTES": 299})  # fmt: skip
 for n in (2, 255):
     add(14, "bool of %d" % n, FORMAT, "'x'", put("x", BOOL, n), "x")
 add(14, "bool of 2 in an array", FORMAT, "element 1", put("x", (ARR, BOOL), [1, 2]))
@@ -295,7 +295,7 @@ add(43, "tensor of a layer too many", UNSUPPORTED, "blk.1.attn_norm",
     added("blk.1.attn_norm.weight", TYPE_F32, [32], bytes(128)))  # fmt: skip
 add(43, "last tensor bad", FORMAT, "ffn_down", tensor("blk.0.ffn_down.weight", off=32))
 add(44, "more than the machine can address", UNSUPPORTED, "addressed", attr(),
-    limits={"gguf_types.MAX_FILE_BYTES": 4096})  # fmt: skip
+    limits={"gguf.types.MAX_FILE_BYTES": 4096})  # fmt: skip
 
 # Weights
 for bits in (0x7C00, 0xFC00, 0x7E00):

@@ -4,8 +4,8 @@ import io
 import sys
 
 from kernel_llm.errors import KllmError
-from kernel_llm.gguf import GGUF
-from kernel_llm.hyper import hyper_parameters
+from kernel_llm.gguf.hyper import hyper_parameters
+from kernel_llm.gguf.read import GGUF
 from kernel_llm.summary import summary
 
 path = sys.argv[1]

@@ -2,7 +2,7 @@
 
 import struct
 
-from kernel_llm import quant
+from kernel_llm.twin import quant
 
 state = 1
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The header check of a vocabulary section: every table of an accepted one lies inside.
 #include "proof.h"
-#include "vocab_check.c"
+#include "tokenizer/vocab_check.c"
 
 static void inside(const struct kllm_vocab *h, uint64_t off, wide n_bytes) {
     prove(off >= KLLM_VOCAB_HEADER_BYTES && off % 8 == 0, "a table is aligned, behind the header");

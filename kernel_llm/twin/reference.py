@@ -12,7 +12,7 @@ import math
 import struct
 from array import array
 
-from kernel_llm.quant import f16_value
+from kernel_llm.twin.quant import f16_value
 
 QK = 32
 GROUP = 16

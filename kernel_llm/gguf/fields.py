@@ -1,8 +1,8 @@
 """The metadata of a GGUF file, each value asked for with the type and range it must have."""
 
-from kernel_llm import gguf_types as gt
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE, KLLM_ERR_UNSUPPORTED
 from kernel_llm.errors import KllmError
+from kernel_llm.gguf import types as gt
 
 
 def fail(code, field, off, text):

@@ -1,12 +1,12 @@
 """Turns a GGUF file into one whose matrices have another type. CPython only."""
 
-from kernel_llm import weights as w
 from kernel_llm._abi import KLLM_ERR_UNSUPPORTED
 from kernel_llm.files import atomic_write
-from kernel_llm.gguf import GGUF
-from kernel_llm.gguf_fields import fail
-from kernel_llm.gguf_types import DTYPES
-from kernel_llm.gguf_write import Writer
+from kernel_llm.gguf import weights as w
+from kernel_llm.gguf.fields import fail
+from kernel_llm.gguf.read import GGUF
+from kernel_llm.gguf.types import DTYPES
+from kernel_llm.gguf.write import Writer
 
 # What may be asked for: tensor type, and general.file_type of the result.
 TARGETS = {"f32": (w.F32, 0), "f16": (w.F16, 1), "q4_0": (w.Q4_0, 2), "q8_0": (w.Q8_0, 7)}

@@ -7,9 +7,9 @@ import struct
 from kernel_llm import _abi
 from kernel_llm._native_cffi import ffi
 from kernel_llm.errors import KllmError
-from kernel_llm.pack_vocab import pack_vocab
-from kernel_llm.tokenizer_json import read_json
-from kernel_llm.tokenizer_tiktoken import read_tiktoken
+from kernel_llm.tokenizer.section import pack_vocab
+from kernel_llm.tokenizer.tiktoken_file import read_tiktoken
+from kernel_llm.tokenizer.tokenizer_json import read_json
 
 MAX_BYTES = 1 << 28  # of a tokenizer.json or tiktoken file
 JSON_START = re.compile(rb"\s*[{\[]")
@@ -49,7 +49,7 @@ def _metadata(data, name, pre, specials):
 
 
 def _from_gguf(path, pre):
-    from kernel_llm.gguf import GGUF
+    from kernel_llm.gguf.read import GGUF
 
     try:
         return pack_vocab(GGUF(str(path)).metadata, pre)

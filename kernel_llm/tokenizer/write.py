@@ -3,8 +3,9 @@
 import base64
 import struct
 
-from kernel_llm import _abi, pre_patterns
-from kernel_llm.pack_tables import byte_of_char
+from kernel_llm import _abi
+from kernel_llm.tokenizer import pre_patterns
+from kernel_llm.tokenizer.tables import byte_of_char
 from tokenizer.vocab import TOKEN_ID, Vocab
 
 _CHAR_OF_BYTE = {byte: char for char, byte in byte_of_char.items()}

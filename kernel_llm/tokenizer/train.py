@@ -3,10 +3,11 @@
 import json
 import os
 
-from kernel_llm import _abi, pre_patterns
+from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 from kernel_llm.files import atomic_write
-from kernel_llm.pre_names import PRE_NAMES, pre_names
+from kernel_llm.tokenizer import pre_patterns
+from kernel_llm.tokenizer.pre_names import PRE_NAMES, pre_names
 
 _CHUNK_CHARS = 1 << 20
 

@@ -3,11 +3,11 @@
 import struct
 from array import array
 
-from kernel_llm import gguf_types as gt
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE, KLLM_ERR_UNSUPPORTED
 from kernel_llm._port import const
-from kernel_llm.gguf_cursor import Cursor, text_of
-from kernel_llm.gguf_fields import Fields, fail
+from kernel_llm.gguf import types as gt
+from kernel_llm.gguf.cursor import Cursor, text_of
+from kernel_llm.gguf.fields import Fields, fail
 
 _MIN_KV_BYTES = const(13)
 _MIN_TENSOR_BYTES = const(33)
@@ -17,7 +17,7 @@ class Tensor:
     """
     Where a tensor lies.
 
-    name: str. dtype: id of gguf_types.DTYPES. dims: shape, the row length last (GGUF's reversed).
+    name: str. dtype: id of types.DTYPES. dims: shape, the row length last (GGUF's reversed).
     off, n_bytes: its bytes in the file. info_off: where the file describes it.
     """
 

@@ -5,9 +5,9 @@ import struct
 from kernel_llm import _abi
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE, KLLM_ERR_UNSUPPORTED
 from kernel_llm.errors import KllmError
-from kernel_llm.gguf_fields import fail
-from kernel_llm.gguf_sources import find_sources
-from kernel_llm.gguf_types import DTYPES
+from kernel_llm.gguf.fields import fail
+from kernel_llm.gguf.sources import find_sources
+from kernel_llm.gguf.types import DTYPES
 
 _QK = _abi.KLLM_QK
 _EPS_BELOW = 0.999  # an image has one below 1, as float32

@@ -6,10 +6,10 @@ import base64
 import binascii
 
 from kernel_llm import _abi
-from kernel_llm.pack_tables import byte_of_char
-from kernel_llm.pack_vocab import KEY, LOOKUP_FIRST
-from kernel_llm.pre_names import PRE_NAMES, pre_names
-from kernel_llm.tokenizer_json import fail, with_tokens
+from kernel_llm.tokenizer.pre_names import PRE_NAMES, pre_names
+from kernel_llm.tokenizer.section import KEY, LOOKUP_FIRST
+from kernel_llm.tokenizer.tables import byte_of_char
+from kernel_llm.tokenizer.tokenizer_json import fail, with_tokens
 
 _CHAR_OF_BYTE = {byte: char for char, byte in byte_of_char.items()}
 

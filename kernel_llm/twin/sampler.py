@@ -3,7 +3,7 @@
 
 import math
 
-from kernel_llm import reference as ref
+from kernel_llm.twin import reference as ref
 
 _MASK = (1 << 64) - 1
 

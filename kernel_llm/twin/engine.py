@@ -11,8 +11,8 @@ import struct
 from array import array
 
 from kernel_llm import _abi
-from kernel_llm import reference as ref
-from kernel_llm.quant import f16_bits, f16_value
+from kernel_llm.twin import reference as ref
+from kernel_llm.twin.quant import f16_bits, f16_value
 
 _KINDS = {_abi.KLLM_F32: "f32", _abi.KLLM_F16: "f16", _abi.KLLM_Q4_0: "q4_0",
           _abi.KLLM_Q4_1: "q4_1", _abi.KLLM_Q8_0: "q8_0"}  # fmt: skip
@@ -138,7 +138,7 @@ class Engine:
     """
     An open model.
 
-    data: the bytes of an image that check_py has accepted. header: its Header.
+    data: the bytes of an image that check.py has accepted. header: its Header.
     config: (n_ctx, n_batch, n_slot, n_logits, n_thread, kv_dtype).
     `history` holds the token ids of each sequence.
     """

@@ -3,8 +3,8 @@
 from kernel_llm import _abi
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_UNSUPPORTED
 from kernel_llm.errors import KllmError
-from kernel_llm.gguf_fields import fail
-from kernel_llm.gguf_types import DTYPES
+from kernel_llm.gguf.fields import fail
+from kernel_llm.gguf.types import DTYPES
 
 _BF16 = 30  # exact in f32
 _VECTOR_DTYPES = (_abi.KLLM_F32, _abi.KLLM_F16, _BF16)

@@ -8,9 +8,11 @@ import math
 import re
 from array import array
 
-from kernel_llm import _abi, unicode_data
+from kernel_llm import _abi
 from kernel_llm.errors import KllmError
-from kernel_llm.pack_tables import (
+from kernel_llm.tokenizer import unicode_data
+from kernel_llm.tokenizer.pre_names import PRE_NAMES, pre_names
+from kernel_llm.tokenizer.tables import (
     byte_of_char,
     class_table,
     hash_pairs,
@@ -20,7 +22,6 @@ from kernel_llm.pack_tables import (
     spm_known,
     spm_whole,
 )
-from kernel_llm.pre_names import PRE_NAMES, pre_names
 
 KEY = "tokenizer.ggml."
 RSTRIP = "kernel_llm.rstrip"  # ids of tokens that take the white space after them

@@ -6,8 +6,8 @@ import numpy as np
 
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE
 from kernel_llm.errors import KllmError
-from kernel_llm.gguf_fields import fail
-from kernel_llm.gguf_types import DTYPES
+from kernel_llm.gguf.fields import fail
+from kernel_llm.gguf.types import DTYPES
 
 F32, F16, Q4_0, Q4_1, Q8_0, BF16 = 0, 1, 2, 3, 8, 30
 SUPPORTED = (F32, F16, BF16, Q4_0, Q4_1, Q8_0)

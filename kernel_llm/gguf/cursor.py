@@ -2,9 +2,9 @@
 
 import struct
 
-from kernel_llm import gguf_types as gt
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE
-from kernel_llm.gguf_fields import fail
+from kernel_llm.gguf import types as gt
+from kernel_llm.gguf.fields import fail
 
 
 def text_of(data):

@@ -6,11 +6,12 @@ import struct
 from array import array
 from itertools import pairwise
 
-from kernel_llm import _abi, unicode_data
+from kernel_llm import _abi
+from kernel_llm.tokenizer import unicode_data
 
 MASK = (1 << 64) - 1
 PLAIN_TYPES = (_abi.KLLM_TOKEN_UNDEFINED, _abi.KLLM_TOKEN_NORMAL)
-SHORT_BYTES = 12  # as in native/src/vocab.h
+SHORT_BYTES = 12  # as in native/src/tokenizer/vocab.h
 WHOLE = 1 << 24
 
 

@@ -2,7 +2,7 @@
 
 import struct
 
-from kernel_llm.gguf_types import DTYPES, VALUE_NAMES, VALUES, padded
+from kernel_llm.gguf.types import DTYPES, VALUE_NAMES, VALUES, padded
 
 ALIGNMENT = 32
 

@@ -3,7 +3,7 @@
 #ifndef KLLM_VOCAB_H
 #define KLLM_VOCAB_H
 
-#include "base.h"
+#include "../base.h"
 
 #define NO_TOKEN ((uint32_t)KLLM_NO_TOKEN)
 #define NO_RANK 0xffffffffu

@@ -1,7 +1,7 @@
 """
 Text to token ids and back at the core's speed, from any vocabulary file. CPython only.
 
-    from kernel_llm.tokenizer import Tokenizer
+    from kernel_llm import Tokenizer
 
     tokenizer = Tokenizer.from_file("model.gguf")
     ids = tokenizer.encode("Hello world")
@@ -18,8 +18,8 @@ from kernel_llm._port import cpu_count
 from kernel_llm.encoder import _bytes_of
 from kernel_llm.errors import KllmError
 from kernel_llm.files import atomic_write
-from kernel_llm.tokenizer_offsets import offsets_of
-from kernel_llm.tokenizer_stream import StreamEncoder
+from kernel_llm.tokenizer.offsets import offsets_of
+from kernel_llm.tokenizer.stream import StreamEncoder
 from tokenizer.vocab import Vocab
 
 _ROOM = 4096  # ids a lane can take before it grows
@@ -90,7 +90,7 @@ class Tokenizer:
         specials: {text: id} of control tokens to add, tiktoken files only.
         Raises KllmError saying what is wrong and where, or OSError.
         """
-        from kernel_llm.tokenizer_read import read_section
+        from kernel_llm.tokenizer.read import read_section
 
         return cls(*read_section(path, pre, specials))
 
@@ -250,7 +250,7 @@ class Tokenizer:
 
     def save(self, path):
         """Writes the vocabulary as tokenizer.json; the file is whole or not there."""
-        from kernel_llm.tokenizer_write import to_json
+        from kernel_llm.tokenizer.write import to_json
 
         text = json.dumps(to_json(self.vocab.data), ensure_ascii=False)
         with atomic_write(path) as file:
