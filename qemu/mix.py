@@ -20,7 +20,7 @@ from elftools.elf.elffile import ELFFile
 
 from kernel_llm.builtin import builtin_path
 from kernel_llm.errors import KllmError
-from qemu import build, run, tools
+from qemu import board, build, tools
 
 N_LEAST_SHARE = 0.005  # of the functions that are listed
 PRINTING = re.compile("kllm_crc32|print_row|semihost|console_.*")  # what the image does beside
@@ -50,7 +50,7 @@ class Mix(NamedTuple):
         return (self.vector + self.memory + self.scalar) / self.n if self.n else 0.0
 
 
-def plugin(qemu=run.QEMU):
+def plugin(qemu=board.QEMU):
     """Builds the plugin for a QEMU and returns its path; raises NoMix."""
     text = subprocess.run([*qemu, "--version"], capture_output=True, text=True).stdout
     version = re.search(r"version (\d+)\.", text)
@@ -85,7 +85,7 @@ def read_log(log):
             yield int(address, 16), Mix(*map(int, counts)).scaled(int(n_run))
 
 
-def mix_of(elf, cpu, arguments=(), ram_mib=build.RAM_MIB, qemu=run.QEMU):
+def mix_of(elf, cpu, arguments=(), ram_mib=build.RAM_MIB, qemu=board.QEMU):
     """
     Runs an image and returns {function: Mix}; code before the first function is "start".
 
@@ -95,7 +95,7 @@ def mix_of(elf, cpu, arguments=(), ram_mib=build.RAM_MIB, qemu=run.QEMU):
     library = plugin(qemu)
     log.unlink(missing_ok=True)
     words = (*qemu, "-plugin", str(library), "-d", "plugin", "-D", str(log))
-    status, output = run.run_elf(elf, cpu, ram_mib, arguments, qemu=words)
+    status, output = board.run_elf(elf, cpu, ram_mib, arguments, qemu=words)
     if status != 0 or not log.exists():
         lines = output.decode("utf-8", "replace").strip().splitlines()
         raise NoMix(f"{elf.name}: exit status {status}: " + (lines[-1] if lines else "no output"))
@@ -150,19 +150,19 @@ def print_functions(mixes):
 
 def main():
     parser = argparse.ArgumentParser(description="kinds of instructions of a token")
-    parser.add_argument("--cpu", choices=run.CPUS, default=run.CPUS[0])
+    parser.add_argument("--cpu", choices=board.CPUS, default=board.CPUS[0])
     parser.add_argument(
         "--model", help="image, GGUF file or pulled name; default: the model in the box"
     )
     parser.add_argument("--ram", type=int, default=build.RAM_MIB, metavar="MIB")
     parser.add_argument("--tokens", type=int, default=8)
-    parser.add_argument("--prompt", default=run.PROMPT)
+    parser.add_argument("--prompt", default=board.PROMPT)
     args = parser.parse_args()
     tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
     try:
         model = build.packed(args.model or builtin_path("q4_0"))
         mixes = token_mix(model, args.cpu, args.tokens, args.prompt, args.ram)
-    except (NoMix, build.DoesNotFit, run.Hung, KllmError, OSError) as error:
+    except (NoMix, build.DoesNotFit, board.Hung, KllmError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     print_functions(mixes)

@@ -13,7 +13,6 @@ more than 1 % is told, more than 10 % fails, a byte more fails. Exit status 1 if
 
 import argparse
 import hashlib
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,49 +20,11 @@ from benches import gate
 from benches.result import ResultError, load, record, save
 from kernel_llm.builtin import builtin_path
 from kernel_llm.errors import KllmError
-from qemu import build, counts, tools
+from qemu import build, counts, mix, tools
+from qemu.board import CPUS, PROMPT, QEMU, Hung, run_elf
 
-CPUS = ("cortex-a53", "cortex-a72")
 ABOVE = {"cortex-a76": "neon_dotprod", "max": "neon_i8mm"}  # cores with more than the floor
-QEMU = ("qemu-system-aarch64",)
-PROMPT = "ROMEO."
 RESULT = build.ROOT / "build" / "aarch64-none" / "insn.json"
-
-
-class Hung(Exception):
-    """QEMU did not end within its time; the message carries what it had printed."""
-
-
-def run_elf(elf, cpu, ram_mib=build.RAM_MIB, arguments=(), is_counted=False, limit_s=300,
-            qemu=QEMU):  # fmt: skip
-    """
-    Runs an image; returns (exit status, output as bytes).
-
-    arguments: the words of its command line. is_counted: one instruction is one tick, as the
-    bench image needs. qemu: words that start the emulator. Raises Hung after limit_s seconds.
-    """
-    semihosting = "enable=on,target=native,chardev=con"
-    for word in arguments:
-        semihosting += ",arg=" + word.replace(",", ",,")
-    command = [
-        *qemu, "-M", "virt", "-cpu", cpu, "-m", f"{ram_mib}M", "-display", "none",
-        "-nodefaults", "-no-reboot", "-chardev", "stdio,id=con,signal=off",
-        "-semihosting-config", semihosting, "-kernel", str(elf),
-    ]  # fmt: skip
-    if is_counted:
-        command += ["-icount", "shift=0"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT)  # fmt: skip
-    try:
-        output, _ = process.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        output, _ = process.communicate()
-        text = output.decode("utf-8", "replace")
-        raise Hung(
-            f"{Path(elf).name} on {cpu}: ended after {limit_s} s; it printed:\n{text}"
-        ) from None
-    return process.returncode, output
 
 
 def host_lines(model, n_token, prompt):
@@ -159,8 +120,6 @@ def run_board(cpu, tiny, model, args):
 
 def kinds_of_instructions(model, cpu, ram_mib, prompt):
     """Returns what a result says of the kinds of a token's instructions, and one line on them."""
-    from qemu import mix
-
     try:
         found = mix.total(mix.token_mix(model, cpu, 4, prompt, ram_mib))
     except mix.NoMix as error:

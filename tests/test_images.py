@@ -17,10 +17,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 from benches import gate  # noqa: E402
-from qemu import build, counts, elf, run, sysroot  # noqa: E402
+from qemu import board, build, counts, elf, run, sysroot  # noqa: E402
 
 IMAGES = sorted(build.IMAGES)
-CPUS = run.CPUS
+CPUS = board.CPUS
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +81,13 @@ def test_recursion_is_found(tmp_path):
 
 @pytest.mark.parametrize("cpu", CPUS)
 def test_selftest_passes(images, cpu):
-    status, output = run.run_elf(images["selftest"], cpu)
+    status, output = board.run_elf(images["selftest"], cpu)
     assert status == 0, output.decode()
 
 
 @pytest.mark.parametrize("cpu", CPUS)
 def test_generate_prints_the_text_and_logits_of_the_host(tiny, cpu):
-    assert run.check_generate(tiny, cpu, build.RAM_MIB, 12, run.PROMPT) == ""
+    assert run.check_generate(tiny, cpu, build.RAM_MIB, 12, board.PROMPT) == ""
 
 
 def test_counts_are_equal_on_every_run_and_core(tiny):
@@ -115,7 +115,7 @@ def test_counts_above_the_floor_are_of_faster_kernels(tiny):
 def test_image_above_the_floor_faults_on_a_core_without_its_instructions(tiny, cpu, word):
     path = build.link("bench", tiny, isa=run.ABOVE[cpu])
     assert any(line.startswith(word) for line in elf.above_floor(path))
-    status, output = run.run_elf(path, CPUS[0], is_counted=True)
+    status, output = board.run_elf(path, CPUS[0], is_counted=True)
     assert status == 3
     assert b"fault" in output
 
@@ -139,7 +139,7 @@ def test_counts_are_those_of_another_version_of_qemu(tiny, debian_qemu):
 
 @pytest.mark.long
 def test_selftest_passes_under_another_version_of_qemu(images, debian_qemu):
-    status, output = run.run_elf(images["selftest"], CPUS[0], qemu=debian_qemu)
+    status, output = board.run_elf(images["selftest"], CPUS[0], qemu=debian_qemu)
     assert status == 0, output.decode()
 
 
@@ -191,7 +191,7 @@ def test_gate_refuses_a_kernel_that_became_12_percent_longer(tiny, counts_with):
 
 
 def test_bench_refuses_where_counts_are_not_exact(images):
-    status, output = run.run_elf(images["bench"], CPUS[0], is_counted=False)
+    status, output = board.run_elf(images["bench"], CPUS[0], is_counted=False)
     assert status == 2
     assert b"PMCEID0 bit 8 is clear" in output
 
@@ -203,12 +203,12 @@ def test_damaged_image_is_refused_at_boot(tiny, tmp_path, monkeypatch):
     data[-100] ^= 1  # a weight
     bad = tmp_path / "bad.kllm"
     bad.write_bytes(data)
-    status, output = run.run_elf(build.link("generate", bad), CPUS[0], arguments=("1", "a"))
+    status, output = board.run_elf(build.link("generate", bad), CPUS[0], arguments=("1", "a"))
     assert status == 4
     assert b"checksum of the model image" in output
     data[16] ^= 1  # the header
     bad.write_bytes(data)
-    status, output = run.run_elf(build.link("generate", bad), CPUS[0], arguments=("1", "a"))
+    status, output = board.run_elf(build.link("generate", bad), CPUS[0], arguments=("1", "a"))
     assert status == 4
     assert b"damaged at byte" in output
 
@@ -234,8 +234,8 @@ def test_hanging_machine_is_ended_with_its_output(tmp_path):
     source.write_text(".global _start\n_start: b _start\n")
     build.core.run(["aarch64-linux-gnu-gcc", "-nostdlib", "-static", "-Wl,-Ttext=0x40080000",
                     "-Wl,--build-id=none", source, "-o", path])  # fmt: skip
-    with pytest.raises(run.Hung, match="ended after 2 s"):
-        run.run_elf(path, CPUS[0], limit_s=2)
+    with pytest.raises(board.Hung, match="ended after 2 s"):
+        board.run_elf(path, CPUS[0], limit_s=2)
 
 
 def test_fault_is_reported_and_ends_the_machine(images, tmp_path):
@@ -252,6 +252,6 @@ def test_fault_is_reported_and_ends_the_machine(images, tmp_path):
     struct.pack_into("<I", data, at, 0)
     path = tmp_path / "broken.elf"
     path.write_bytes(data)
-    status, output = run.run_elf(path, CPUS[0])
+    status, output = board.run_elf(path, CPUS[0])
     assert status == 3
     assert f"at 0x{main['st_value']:016x}".encode() in output

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from qemu import build, mix, peer, run, sysroot
+from qemu import board, build, mix, peer, sysroot
 from test_images import pytestmark  # noqa: F401  (the same programs are needed)
 
 N_TURN = 1000
@@ -48,7 +48,7 @@ def program(tmp_path_factory):
 @pytest.fixture(params=["installed", pytest.param("debian", marks=pytest.mark.long)])
 def qemu(request):
     if request.param == "installed":
-        return run.QEMU
+        return board.QEMU
     try:
         return sysroot.debian_qemu()
     except sysroot.NoSysroot as error:
@@ -56,12 +56,12 @@ def qemu(request):
 
 
 def test_instructions_are_counted_by_kind(program, qemu):
-    found = mix.total(mix.mix_of(program, run.CPUS[0], qemu=qemu))
+    found = mix.total(mix.mix_of(program, board.CPUS[0], qemu=qemu))
     assert found == mix.Mix(7 * N_TURN + N_OUTSIDE, N_TURN, 2 * N_TURN, N_TURN)
 
 
 def test_a_token_is_mostly_matrices_on_vectors():
-    found = mix.token_mix(build.tiny_model(), run.CPUS[0], 4, run.PROMPT)
+    found = mix.token_mix(build.tiny_model(), board.CPUS[0], 4, board.PROMPT)
     kernel = found["kllm_matmul_f32_q4_0_q8_neon"]
     assert kernel.n == max(mixed.n for mixed in found.values())
     assert kernel.simd_share > 0.8
@@ -72,7 +72,7 @@ def test_a_token_is_mostly_matrices_on_vectors():
 def test_image_that_fails_is_named_with_its_last_line():
     bench = build.link("bench", build.tiny_model())  # without -icount it refuses to count
     with pytest.raises(mix.NoMix, match=r"^bench-.*\.elf: exit status 2: no exact counts here"):
-        mix.mix_of(bench, run.CPUS[0])
+        mix.mix_of(bench, board.CPUS[0])
 
 
 # A token alone takes 1000 instructions, one of a prompt 100, and starting takes what it takes.

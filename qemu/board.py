@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emulated board: runs one bare-metal image and brings back what it printed."""
+
+import subprocess
+from pathlib import Path
+
+from qemu import build
+
+CPUS = ("cortex-a53", "cortex-a72")
+QEMU = ("qemu-system-aarch64",)
+PROMPT = "ROMEO."
+
+
+class Hung(Exception):
+    """QEMU did not end within its time; the message carries what it had printed."""
+
+
+def run_elf(elf, cpu, ram_mib=build.RAM_MIB, arguments=(), is_counted=False, limit_s=300,
+            qemu=QEMU):  # fmt: skip
+    """
+    Runs an image; returns (exit status, output as bytes).
+
+    arguments: the words of its command line. is_counted: one instruction is one tick, as the
+    bench image needs. qemu: words that start the emulator. Raises Hung after limit_s seconds.
+    """
+    semihosting = "enable=on,target=native,chardev=con"
+    for word in arguments:
+        semihosting += ",arg=" + word.replace(",", ",,")
+    command = [
+        *qemu, "-M", "virt", "-cpu", cpu, "-m", f"{ram_mib}M", "-display", "none",
+        "-nodefaults", "-no-reboot", "-chardev", "stdio,id=con,signal=off",
+        "-semihosting-config", semihosting, "-kernel", str(elf),
+    ]  # fmt: skip
+    if is_counted:
+        command += ["-icount", "shift=0"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        text = output.decode("utf-8", "replace")
+        raise Hung(
+            f"{Path(elf).name} on {cpu}: ended after {limit_s} s; it printed:\n{text}"
+        ) from None
+    return process.returncode, output
