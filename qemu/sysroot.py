@@ -18,6 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from kernel_llm.files import locked
 from qemu.tools import require
 
 SUITE = "trixie"
@@ -104,7 +105,16 @@ def make_sysroot(arch="arm64", wanted=None):
     if folder.exists():
         return folder
     url, keyring = mirror()
-    work = folder.with_name(folder.name + f".{os.getpid()}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent):
+        if not folder.exists():  # nobody has made it meanwhile
+            _make(folder, arch, PACKAGES[wanted], url, keyring)
+    return folder
+
+
+def _make(folder, arch, packages, url, keyring):
+    work = folder.with_name(folder.name + ".part")
+    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
     tree = work / "tree"
     for part in ("state/lists/partial", "cache/archives/partial", "tree"):
         (work / part).mkdir(parents=True)
@@ -114,7 +124,7 @@ def make_sysroot(arch="arm64", wanted=None):
     )
     try:
         apt(work, arch, "update")
-        apt(work, arch, "install", "--download-only", *PACKAGES[wanted])
+        apt(work, arch, "install", "--download-only", *packages)
         for link in ("bin", "sbin", "lib"):  # Debian 13's own layout, so that loaders are found
             (tree / "usr" / link).mkdir(parents=True)
             (tree / link).symlink_to(f"usr/{link}")
@@ -129,7 +139,6 @@ def make_sysroot(arch="arm64", wanted=None):
         os.replace(tree, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return folder
 
 
 def environment(folder, arch="arm64"):

@@ -4,6 +4,8 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -74,4 +76,21 @@ def test_userland_of_an_unreachable_mirror_is_refused_and_leaves_nothing(tmp_pat
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("apt-get update: ") and done.stderr.count("\n") == 1
-    assert list((tmp_path / "cache" / "kernel-llm").iterdir()) == []
+    left = [path.name for path in (tmp_path / "cache" / "kernel-llm").iterdir()]
+    assert left == [".lock"]
+
+
+def test_userland_wanted_by_two_at_once_is_made_once(tmp_path, monkeypatch):
+    made = []
+
+    def make(folder, *_):
+        made.append(folder)
+        time.sleep(0.2)
+        folder.mkdir()
+
+    monkeypatch.setenv("KLLM_SYSROOT_CACHE", str(tmp_path))
+    monkeypatch.setattr(sysroot, "mirror", lambda: ("", ""))
+    monkeypatch.setattr(sysroot, "_make", make)
+    with ThreadPoolExecutor() as pool:
+        folders = list(pool.map(sysroot.make_sysroot, ["arm64"] * 2))
+    assert made == folders[:1] and folders[0] == folders[1]
