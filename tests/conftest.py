@@ -18,6 +18,7 @@ settings.load_profile("any machine")
 BUILDERS = {"test_aarch64", "test_images", "test_kernels", "test_mix", "test_port"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
     """Where tests run side by side, one process runs all of a file, and all of BUILDERS."""
     for item in items:
