@@ -18,12 +18,17 @@ settings.load_profile("any machine")
 BUILDERS = {"test_aarch64", "test_images", "test_kernels", "test_mix", "test_port"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """Where tests run side by side, one process runs all of a file, and all of BUILDERS."""
-    for item in items:
-        group = "builders" if item.path.stem in BUILDERS else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            stem = Path(nodeid.split("::", 1)[0]).stem
+            return "builders" if stem in BUILDERS else stem
+
+    return ByFile(config, log)
 
 
 def pytest_report_header():
