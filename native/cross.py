@@ -28,9 +28,12 @@ def python_headers(target):
     folder = target.build_dir / "python-include"
     if not (folder / "Python.h").exists():
         include = make_sysroot("arm64") / "usr" / "include"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(include / PYTHON, folder)
-        shutil.copy(include / TRIPLETS["arm64"] / PYTHON / "pyconfig.h", folder)
+        part = folder.with_suffix(".part")
+        for old in (part, folder):
+            shutil.rmtree(old, ignore_errors=True)
+        shutil.copytree(include / PYTHON, part)
+        shutil.copy(include / TRIPLETS["arm64"] / PYTHON / "pyconfig.h", part)
+        part.rename(folder)  # whole or not there
     return folder
 
 
