@@ -137,9 +137,20 @@ def fresh(make, arguments):
     return lambda bench: _FreshProbe(replace(bench, make=make), arguments)
 
 
-class _FreshProbe(Probe):
-    def __init__(self, bench, arguments):
+class _OnceProbe(Probe):
+    """A side whose sample is one call, however short."""
+
+    def __init__(self, bench):
         super().__init__(bench, _AS_IS)
+
+    def calibrate(self, least_ns):
+        self.loops = 1
+        return self.time_once()
+
+
+class _FreshProbe(_OnceProbe):
+    def __init__(self, bench, arguments):
+        super().__init__(bench)
         self._arguments = arguments
         self._next = 0
 
@@ -154,19 +165,15 @@ class _FreshProbe(Probe):
             call(argument)
         return time.perf_counter_ns() - start
 
-    def calibrate(self, least_ns):
-        self.loops = 1
-        return self.time_once()
-
 
 def spawned(command):
     """Opens a side each of whose samples is a process that writes the ns it took."""
     return lambda bench: _SpawnedProbe(replace(bench, make=lambda: None), command)
 
 
-class _SpawnedProbe(Probe):
+class _SpawnedProbe(_OnceProbe):
     def __init__(self, bench, command):
-        super().__init__(bench, _AS_IS)
+        super().__init__(bench)
         self._command = command
 
     def time_once(self):
@@ -174,10 +181,6 @@ class _SpawnedProbe(Probe):
         if done.returncode != 0:
             raise BuildError(f"a process ended with status {done.returncode}: {done.stderr}")
         return int(done.stdout)
-
-    def calibrate(self, least_ns):
-        self.loops = 1
-        return self.time_once()
 
 
 def hold(contest, options, progress):

@@ -4,8 +4,8 @@ Judges one run against another: which rows got slower, which only look so, which
 
 A row of samples regresses if its min and its median are both more than THRESHOLD and
 SECONDS_LEAST slower, the interval of the ratio lies above 1, and a second measurement says the
-same. A row of exact counts
-of bytes regresses if it grows at all. docs/benchmarking.md has the reasons and the error rates.
+same. A row of exact counts of bytes regresses if it grows at all. docs/benchmarking.md has the
+reasons and the error rates.
 """
 
 from dataclasses import dataclass

@@ -88,8 +88,8 @@ def _timed(batch, options, progress, step, failed):
     benchmark that fails goes to `failed`; the others of its batch are timed without it.
     """
     try:
-        for bench in batch[:1]:
-            progress(0, 1, bench.key)
+        if batch:
+            progress(0, 1, batch[0].key)
         probes = [Probe(bench, options) for bench in batch]
         return probes, measure([[p] for p in probes], options, progress, step)
     except BenchFailed as failure:

@@ -115,8 +115,11 @@ class Model:
         return self.encoder.decode(ids, special)
 
     def length(self, seq=0):
-        """Returns how many tokens a sequence holds."""
-        return native.kllm_slot_length(self._arena, seq)
+        """Returns how many tokens a sequence holds. Raises KllmError RANGE if there is none."""
+        n_token = native.kllm_slot_length(self._arena, seq)
+        if n_token < 0:
+            self._check(n_token, "no sequence %d" % seq)
+        return n_token
 
     def reset(self, seq=0, keep=0):
         """Cuts a sequence back to its first `keep` tokens."""

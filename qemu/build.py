@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "native")]
 
 import build as core  # noqa: E402  (native/build.py)
+from kernel_llm.terminal import run_command  # noqa: E402
 
 QEMU = ROOT / "qemu"
 N_BATCH = 32
@@ -123,7 +124,6 @@ def link(image, model, ram_mib=RAM_MIB, n_ctx=256, isa=FLOOR):
 
 
 def main():
-    from kernel_llm.errors import KllmError
     from qemu.tools import require
 
     parser = argparse.ArgumentParser(description="links a bare-metal image")
@@ -134,13 +134,9 @@ def main():
     parser.add_argument("--isa", choices=TARGETS, default=FLOOR, help="of the best kernels")
     args = parser.parse_args()
     require("aarch64-linux-gnu-gcc")
-    try:
-        model = tiny_model() if args.model is None else packed(args.model)
-        print(link(args.image, model, args.ram, args.ctx, args.isa).relative_to(ROOT))
-    except (DoesNotFit, KllmError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+    model = tiny_model() if args.model is None else packed(args.model)
+    print(link(args.image, model, args.ram, args.ctx, args.isa).relative_to(ROOT))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("qemu.build", main, (DoesNotFit,)))

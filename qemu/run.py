@@ -19,7 +19,7 @@ from pathlib import Path
 from benches import gate
 from benches.result import ResultError, load, record, save
 from kernel_llm.builtin import builtin_path
-from kernel_llm.errors import KllmError
+from kernel_llm.terminal import run_command
 from qemu import build, counts, mix, tools
 from qemu.board import CPUS, PROMPT, QEMU, Hung, run_elf
 
@@ -151,32 +151,28 @@ def main():
     args = parse_arguments()
     tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
     is_good = True
-    try:
-        tiny = build.tiny_model()
-        model = build.packed(args.model or builtin_path("q4_0"))
-        table = {}
-        for cpu in args.cpu or CPUS:
-            is_good = run_board(cpu, tiny, model, args) and is_good
-            table[cpu] = count(model, cpu, args.ram)
-        print_counts(table)
-        above = {cpu: count(model, cpu, args.ram) for cpu in ABOVE if not args.cpu}
-        for cpu, found in above.items():
-            print_counts({cpu: found})
-        kinds, line = kinds_of_instructions(model, next(iter(table)), args.ram, args.prompt)
-        print(line)
-        digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
-        sizes = counts.size_rows({image: build.link(image, tiny) for image in counts.ENTRIES})
-        rows = [*counts.count_rows({**table, **above}, digest), *sizes]
-        result = counts.run_of(rows, token=kinds)
-        save(args.json, [result])
-        status = 0 if is_good else 1
-        if args.baseline:
-            status = judge(result, args.baseline, args.gate, args.record) or status
-    except (build.DoesNotFit, Hung, ResultError, KllmError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
-    sys.exit(status)
+    tiny = build.tiny_model()
+    model = build.packed(args.model or builtin_path("q4_0"))
+    table = {}
+    for cpu in args.cpu or CPUS:
+        is_good = run_board(cpu, tiny, model, args) and is_good
+        table[cpu] = count(model, cpu, args.ram)
+    print_counts(table)
+    above = {cpu: count(model, cpu, args.ram) for cpu in ABOVE if not args.cpu}
+    for cpu, found in above.items():
+        print_counts({cpu: found})
+    kinds, line = kinds_of_instructions(model, next(iter(table)), args.ram, args.prompt)
+    print(line)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+    sizes = counts.size_rows({image: build.link(image, tiny) for image in counts.ENTRIES})
+    rows = [*counts.count_rows({**table, **above}, digest), *sizes]
+    result = counts.run_of(rows, token=kinds)
+    save(args.json, [result])
+    status = 0 if is_good else 1
+    if args.baseline:
+        status = judge(result, args.baseline, args.gate, args.record) or status
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("qemu.run", main, (build.DoesNotFit, Hung, ResultError)))

@@ -93,7 +93,7 @@ int main(int argc, char **argv) {
 """
 
 
-@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="`make qemu-full` installs it")
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="`make test` installs it")
 def test_cost_of_a_token_is_told_from_what_starting_takes(tmp_path, monkeypatch):
     monkeypatch.setattr(peer, "FOLDER", tmp_path)
     source, program = tmp_path / "engine.c", tmp_path / "engine"

@@ -142,6 +142,8 @@ REFUSED = {
     "more logits than rows": (lambda m: m.eval([1] * 71, [0] * 71, "all"), "RANGE"),
     "logits of no kind": (lambda m: m.eval([1], [0], "some"), "RANGE"),
     "context full": (lambda m: m.eval([1] * 77, [0] * 77), "SPACE"),
+    "prompt for a sequence that is not there": (lambda m: m.prefill([1] * 77, 1), "RANGE"),
+    "length of a sequence that is not there": (lambda m: m.length(1), "RANGE"),
     "prompt longer than the context": (lambda m: m.prefill([1] * 77), "SPACE"),
     "cut longer than it is": (lambda m: m.reset(keep=21), "RANGE"),
     "cut of a sequence that is not there": (lambda m: m.reset(seq=1), "RANGE"),

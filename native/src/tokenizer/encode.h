@@ -200,7 +200,8 @@ struct work {
 
 /// Merges the symbols of text[0, n_bytes) and writes those that are certain; all where last is 1.
 ///
-/// n_bytes is 1 .. WINDOW_BYTES; SentencePiece: text lies in w->buffer. Returns the number of bytes written, 1 or more.
+/// n_bytes is 1 .. WINDOW_BYTES; SentencePiece: text lies in w->buffer. Returns the number of bytes
+/// written, 1 or more.
 uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8_t *text,
                             uint64_t n_bytes, uint32_t last, struct sink *out);
 
