@@ -135,23 +135,26 @@ def unigram(seed=4, **more):
 
 def trie(replacements):
     """
-    Returns a precompiled character map of {bytes: bytes}, one byte each on the left.
+    Returns a precompiled character map of {bytes: bytes}.
 
-    A unit is offset << 10 | has_leaf << 8 | label; a leaf's unit is its top bit and a place.
+    A unit is offset << 10 | has_leaf << 8 | label; a leaf's unit is its top bit and a place. What
+    follows each node has a block of 256 units to itself.
     """
-    units = [0] * 1024
-    units[0] = 256 << 10  # children of the root stand at 256 ^ byte
+    nodes = sorted({key[:end] for key in replacements for end in range(len(key) + 1)})
+    block = {node: 256 * idx for idx, node in enumerate(nodes, 1)}
+    units = [0] * (256 * (len(nodes) + 1))
     texts = b""
-    for i, (key, text) in enumerate(replacements.items()):
-        (byte,) = key
-        leaf = 512 + 2 * i
-        units[256 ^ byte] = ((256 ^ byte) ^ leaf) << 10 | 1 << 8 | byte
-        units[leaf] = 1 << 31 | len(texts)
-        texts += text + b"\0"
-    return struct.pack("<I1024I", 4096, *units) + texts
+    for node in nodes:
+        unit = block[node[:-1]] + node[-1] if node else 0
+        units[unit] = (unit ^ block[node]) << 10 | (node in replacements) << 8
+        units[unit] |= node[-1] if node else 0
+        if node in replacements:
+            units[block[node]] = 1 << 31 | len(texts)
+            texts += replacements[node] + b"\0"
+    return struct.pack(f"<{1 + len(units)}I", 4 * len(units), *units) + texts
 
 
-MAP = trie({b"X": b"eta", b"\t": b" ", b"\n": b" ", b"Q": b""})
+MAP = trie({b"X": b"eta", "X\u0301".encode(): "é".encode(), b"\t": b" ", b"\n": b" ", b"Q": b""})
 
 
 def read_metadata(path):
