@@ -3,6 +3,7 @@
 
 import fnmatch
 import importlib
+import importlib.machinery
 import importlib.util
 import traceback
 from dataclasses import dataclass, field
@@ -175,10 +176,10 @@ def _from_file(path):
     if not Path(path).is_file():
         raise FileNotFoundError(2, "no such file", str(path))
     before = len(_decorated)
-    spec = importlib.util.spec_from_file_location(f"user_{Path(path).stem}", path)
-    module = importlib.util.module_from_spec(spec)
+    loader = importlib.machinery.SourceFileLoader(f"user_{Path(path).stem}", str(path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:  # whatever the user's code does
         raise UsageError(f"{path}: {told(error, path)}") from error
     found = _decorated[before:]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benches import stats, table
 from benches.declare import UsageError
-from benches.result import ResultError, write_text
+from benches.result import write_text
 
 
 def pyperf(run):
@@ -141,9 +141,7 @@ def target(text):
 
 
 def write(form, path, report):
-    """Writes a report in a format; raises ResultError."""
-    if not Path(path).parent.is_dir():
-        raise ResultError(f"{path}: no such directory")
+    """Writes a report in a format; raises OSError."""
     write_text(path, FORMATS[form](report.run))
 
 

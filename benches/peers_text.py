@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benches.contest import Contest, Target, fresh, local, remote, spawned
+from benches.declare import UsageError
 from benches.peers_models import LLAMA, OURS
 from benches.text_encoders import (
     LARGE_WORK,
@@ -27,6 +28,7 @@ CALL_S = 2e-6  # from Python, a short prompt
 PROMPT = "The sky is blue because"
 N_FRESH = 10  # samples: to make an encoder may take a second, which is not counted
 N_PIECES = 6
+N_LEAST = 1000  # bytes of a text
 N_SOURCE = 20_000_000
 
 
@@ -46,7 +48,10 @@ def vocab_path(model):
 def sample(path=None):
     """Returns the text of a file, or 300 kB of Python's help texts: English that varies."""
     if path:
-        return Path(path).read_bytes()
+        text = Path(path).read_bytes()
+        if len(text) < N_LEAST:
+            raise UsageError(f"--text {path}: {len(text)} bytes, {N_LEAST} are needed")
+        return text
     from pydoc_data import topics
 
     return "\n".join(topics.topics.values()).encode()[:300_000]

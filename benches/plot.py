@@ -3,43 +3,48 @@
 
 from benches import stats, table
 from benches.result import ResultError
+from kernel_llm.files import atomic_write
 
 COLOURS = {"scalar": "#8a8f98", "simd": "#1f77b4", "": "#8a8f98"}
 EDGES = (0.8, 1.5)  # of the figure, in medians
+
+
+def check(path):
+    """Raises ResultError, before anything is measured, if no plot of that name can be drawn."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ResultError("--plot needs matplotlib: pip install 'kernel-llm[plot]'") from None
+    forms = Figure().canvas.get_supported_filetypes()
+    if _form(path) not in forms:
+        raise ResultError(f"{path}: the name must end in one of .{' .'.join(sorted(forms))}")
+
+
+def _form(path):
+    return path.suffix[1:].lower()
 
 
 def plot(path, run, history=()):
     """
     Draws the distribution of each row and, below, its median over the runs of history.
 
-    The form follows the name's ending. Raises ResultError if matplotlib is missing or the file
-    cannot be written.
+    path: as check wants it. Raises OSError.
     """
-    try:
-        import matplotlib
+    from matplotlib.figure import Figure
 
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        raise ResultError("--plot needs matplotlib: pip install 'kernel-llm[plot]'") from None
     rows = [row for row in run.rows if row.samples]
     past = [h for h in history if h.clock == run.clock]
     height = 0.32 * len(rows) + 1.6
-    figure, axes = pyplot.subplots(
-        1, 2 if past else 1, figsize=(15 if past else 10, height), squeeze=False, sharey=True
-    )
+    figure = Figure(figsize=(15 if past else 10, height))
+    axes = figure.subplots(1, 2 if past else 1, squeeze=False, sharey=True)
     places = range(len(rows), 0, -1)
     _boxes(axes[0][0], rows, places)
     if past:
         _history(axes[0][1], rows, places, [*past, run])
     figure.suptitle(f"{run.fingerprint.get('cpu')}, {run.date}", fontsize=10)
     figure.tight_layout()
-    try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as error:
-        raise ResultError(f"{path}: {error}") from None
-    finally:
-        pyplot.close(figure)
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=110, format=_form(path))
 
 
 def _boxes(axis, rows, places):

@@ -20,6 +20,7 @@ from benches.declare import Selection, collect
 from benches.progress import progress
 from benches.result import IDENTITY, ResultError, Run, write_text
 from benches.run import Options, Probe, measure, timer_step
+from kernel_llm.files import check_writable
 from kernel_llm.terminal import Parser, run_command
 
 ROWS = ("tokenize/100", "dequantize/q4_0/32x32", "dot/f32/384", "matvec/f32/384x384",
@@ -207,8 +208,10 @@ def _prove(p, arguments):
         "machine": {k: known[k] for k in IDENTITY["wall"]},
         "rows": [b.id for b in best.values() if b.id != gate.CONTROL],
     })  # fmt: skip
-    if args.out and args.out.exists():
-        tally.load(args.out)
+    if args.out:
+        check_writable(args.out)
+        if args.out.exists():
+            tally.load(args.out)
     options = Options(warmup=10, samples=args.samples)
     repeat(tally, Trial(list(best.values()), options, not args.stored, timer_step()), args)
     if args.out:

@@ -9,11 +9,11 @@ it is used, and a file that is not understood is refused and left as it is.
 import json
 import math
 import os
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benches import stats
+from kernel_llm.files import atomic_write
 
 FORMAT = "kernel-llm-bench"
 
@@ -169,7 +169,7 @@ def load(path):
 
 
 def save(path, runs):
-    """Writes runs to a file: whole or not at all. Raises ResultError."""
+    """Writes runs to a file: whole or not at all. Raises OSError."""
     write_text(path, dump(runs))
 
 
@@ -187,23 +187,9 @@ def dump(runs):
 
 
 def write_text(path, text):
-    """Writes a text file whole or not at all; raises ResultError."""
-    path = Path(path)
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=path.name + ".", dir=path.parent or ".")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be written: {_reason(error)}") from None
-    finally:
-        if temporary is not None:
-            os.unlink(temporary)
+    """Writes a text file whole or not at all; raises OSError."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 def thinned(row):
@@ -220,7 +206,7 @@ def thinned(row):
 def record(path, run):
     """
     Puts a run into a baseline file in place of the one of the same machine and clock, row by row:
-    rows not measured now stay. Creates the file if it is missing; raises ResultError.
+    rows not measured now stay. Creates the file if it is missing; raises ResultError, OSError.
     """
     runs = load(path) if os.path.exists(path) else []
     new = [thinned(row) for row in run.rows]

@@ -20,11 +20,10 @@ from benches.declare import Selection, UsageError, collect
 from benches.progress import progress
 from benches.result import ResultError, Run, load, record, save
 from benches.run import QUICK, Options
-from kernel_llm.files import cache_dir
+from kernel_llm.files import cache_dir, check_writable
 from kernel_llm.terminal import Parser, run_command
 
 ROOT = Path(__file__).resolve().parent.parent
-LAST = (ROOT / "build" if (ROOT / "Makefile").exists() else cache_dir()) / "bench" / "last.json"
 SECONDS = 40.0
 
 
@@ -51,7 +50,7 @@ def parser():
     how.add_argument("--slow-only", default="*", metavar="PATTERN", help="the rows it applies to")
     show = p.add_argument_group("what to show")
     show.add_argument("--json", action="store_true", help="the results as JSON instead of a table")
-    show.add_argument("--out", type=Path, help=f"where to keep the results ({LAST.name} in build)")
+    show.add_argument("--out", type=Path, help="where to keep the results (build/bench/last.json)")
     show.add_argument("--export", action="append", default=[], metavar="FORMAT=FILE",
                       help="one of " + ", ".join(export.FORMATS))  # fmt: skip
     show.add_argument("--plot", type=Path, help="distributions as an image (PNG, SVG, PDF)")
@@ -87,14 +86,6 @@ def run(args):
     selection = Selection(simd=args.simd or bool(args.against), full=args.full, model=args.model,
                           only=tuple(args.only), files=tuple(args.file))  # fmt: skip
     writers = [export.target(text) for text in args.export]
-    check_outputs(args, writers)
-    history = [r for path in args.history for r in load(path)]
-    runs = load(args.baseline) if is_baseline_read(args) else []
-    said = sys.stderr if args.json else sys.stdout
-    if args.gate and not args.record and not args.against:
-        wall = Run((), machine.fingerprint())
-        if gate.baseline_of(runs, wall)[0] is None:  # said before anything is measured
-            return tell(gate.gate(runs, wall, None), said)
     if args.explain:
         selection = replace(selection, only=(args.explain,), full=True)
     if args.list or args.explain:
@@ -103,6 +94,15 @@ def run(args):
     if args.list or args.explain:
         return explain(benches, skipped, bool(args.explain))
     options = chosen(args)
+    out = args.out or last_path()
+    check_outputs(args, out, writers)
+    history = [r for path in args.history for r in load(path)]
+    runs = load(args.baseline) if is_baseline_read(args) else []
+    said = sys.stderr if args.json else sys.stdout
+    if args.gate and not args.record and not args.against:
+        wall = Run((), machine.fingerprint())
+        if gate.baseline_of(runs, wall)[0] is None:  # said before anything is measured
+            return tell(gate.gate(runs, wall, None), said)
     if args.against:
         return run_against(args, benches, selection, options)
     with progress() as show:
@@ -111,8 +111,6 @@ def run(args):
         raise UsageError(f"{report.failed[0].key}: {report.failed[0].reason}")
     if not report.run.rows:
         raise KeyboardInterrupt  # before anything was measured
-    out = args.out or LAST
-    out.parent.mkdir(parents=True, exist_ok=True)
     save(out, [report.run])
     for form, path in writers:
         export.write(form, path, report)
@@ -128,15 +126,28 @@ def run(args):
     return finish(args, report, runs, _again(runs, benches, selection, options), said)
 
 
-def check_outputs(args, writers):
-    """Raises UsageError, before anything is measured, if results could not be shown as asked."""
-    for path in (args.html, args.plot, *(path for _, path in writers)):
-        if path and not path.parent.is_dir():
-            raise UsageError(f"{path}: no such directory")
+def last_path():
+    """Returns where results are kept where nobody says it: in a checkout, or in the cache."""
+    folder = ROOT / "build" if (ROOT / "Makefile").exists() else cache_dir()
+    (folder / "bench").mkdir(parents=True, exist_ok=True)
+    return folder / "bench" / "last.json"
+
+
+def check_outputs(args, out, writers):
+    """
+    Raises UsageError, ResultError or OSError, before anything is measured, if results could not be
+    shown and kept as asked.
+    """
     if args.against:
         for name in ("json", "html", "plot", "export", "record"):
             if getattr(args, name):
                 raise UsageError(f"--against prints ratios and keeps no result for --{name}")
+    if args.plot:
+        plot.check(args.plot)
+    recorded = args.baseline if args.record else None
+    for path in (out, args.html, args.plot, recorded, *(path for _, path in writers)):
+        if path:
+            check_writable(path)
 
 
 def is_baseline_read(args):

@@ -98,7 +98,7 @@ def pack(args):
     path = resolve(args.model)
     if images.is_image(path):
         raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, f"{path} is an image already")
-    output = Path(args.output or path.with_suffix(".kllm").name)
+    output = Path(path.with_suffix(".kllm").name if args.output is None else args.output)
     pack(path, output, show_progress, args.pre)
     print(output)
 
@@ -136,7 +136,7 @@ def generate(args):
         opened = time.perf_counter()
         ids = _prompt_ids(model, args, text)
         if not ids:
-            raise KllmError(_abi.KLLM_ERR_RANGE, "the prompt is empty")
+            raise KllmError(_abi.KLLM_ERR_RANGE, f"{args.file or 'the prompt'} is empty")
         model.prefill(ids)
         first = time.perf_counter()
         generated, pieces = [], []

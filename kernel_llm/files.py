@@ -1,4 +1,7 @@
-"""Files that are whole or not there: the cache directory and atomic writing. CPython only."""
+"""
+Files that are whole or not there: the cache directory, atomic writing; whose error it is. CPython
+only.
+"""
 
 import contextlib
 import errno
@@ -7,7 +10,18 @@ import os
 import stat
 from pathlib import Path
 
+from kernel_llm.errors import KllmError
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def naming(path):
+    """Puts the path of a file before what a KllmError of the block says is wrong with it."""
+    try:
+        yield
+    except KllmError as error:
+        raise KllmError(error.code, f"{path}: {error.where}") from None
 
 
 @contextlib.contextmanager
@@ -71,26 +85,38 @@ def atomic_write(path):
     nothing new is. A link at `path` stays; what it points to is replaced.
     Raises OSError, also where `path` is a directory or a device.
     """
-    path = os.path.realpath(path)
-    if os.path.lexists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError("%s is not a regular file" % path)
-    folder = os.path.dirname(path)
-    part = os.path.join(folder, ".kernel-llm-%s.part" % os.urandom(8).hex())
-    try:
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        error.filename = path  # what the user asked for
-        raise
+    target, part, fd = _begin(path)
     try:
         with open(fd, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        os.replace(part, target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(part)
         if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            error.filename = path
+            error.filename = os.fspath(path)
         raise
-    sync_dir(folder)
+    sync_dir(os.path.dirname(target))
+
+
+def check_writable(path):
+    """Raises the OSError with which atomic_write could not begin, before work is done for it."""
+    _, part, fd = _begin(path)
+    os.close(fd)
+    os.unlink(part)
+
+
+def _begin(path):
+    """Returns (the file to replace, the path of a new one beside it, open for writing)."""
+    try:
+        target = os.path.realpath(path)
+        if os.path.lexists(target) and not stat.S_ISREG(os.stat(target).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        part = os.path.join(os.path.dirname(target), ".kernel-llm-%s.part" % os.urandom(8).hex())
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return target, part, os.open(part, flags, 0o666)
+    except OSError as error:
+        error.filename = os.fspath(path)  # what the user asked for
+        raise

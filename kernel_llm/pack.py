@@ -9,7 +9,7 @@ import numpy as np
 from kernel_llm import _abi, chat
 from kernel_llm import _native as native
 from kernel_llm.errors import KllmError
-from kernel_llm.files import atomic_write
+from kernel_llm.files import atomic_write, naming
 from kernel_llm.gguf.hyper import hyper_parameters
 from kernel_llm.gguf.read import GGUF
 from kernel_llm.gguf.weights import STEP_BYTES, WeightFile, scan
@@ -114,7 +114,8 @@ class _Layout:
 
 def plan_image(path):
     """Returns (header, size in bytes) of the image a GGUF file would become; reads no weights."""
-    layout = _Layout(GGUF(path))
+    with naming(path):
+        layout = _Layout(GGUF(path))
     return layout.header(), layout.n_bytes
 
 
@@ -162,38 +163,42 @@ def pack(path, output, progress, pre=None):
     Raises KllmError saying what is wrong with the file and where, or OSError (a full disk, no
     permission); whatever was at output before is then still there.
     """
-    gguf = GGUF(path)
-    layout = _Layout(gguf, pre)
-    with (
-        WeightFile(path, gguf.n_bytes) as data,
-        progress(f"packing {output.name}") as show,
-        atomic_write(output) as image,
-    ):
-        scan(data, [source for source, *_ in layout.writes if source != "rope"])
-        crc = 0
-        done = 0
+    with naming(path):
+        gguf = GGUF(path)
+        layout = _Layout(gguf, pre)
+        with (
+            WeightFile(path, gguf.n_bytes) as data,
+            progress(f"packing {output.name}") as show,
+            atomic_write(output) as image,
+        ):
+            _write(layout, data, gguf.n_bytes, image, show)
+            data.check_unchanged()
 
-        def write(chunk):
-            nonlocal crc, done
-            chunk = memoryview(chunk).cast("B")
-            image.write(chunk)
-            crc = zlib.crc32(chunk, crc)
-            done += len(chunk)
-            show(done, layout.n_bytes)
 
-        head_bytes = _HEADER_BYTES + _TENSOR_BYTES * len(layout.entries)
-        image.write(bytes(layout.vocab_off))
-        write(layout.vocab + bytes(layout.weights_off - layout.vocab_off - len(layout.vocab)))
-        for source, off, n_bytes, dtype in layout.writes:
-            if source == "rope":
-                slabs = _rope_slabs(layout.hyper)
-            else:
-                slabs = _tensor_slabs(data, source, dtype)
-            for slab in slabs:
-                write(np.ascontiguousarray(slab).reshape(-1))
-            assert off + n_bytes == layout.vocab_off + done
-            write(bytes(_align(n_bytes) - n_bytes))
-        image.seek(0)
-        image.write(layout.header(_file_hash(data, gguf.n_bytes), crc) + layout.table())
-        assert image.tell() == head_bytes
-        data.check_unchanged()
+def _write(layout, data, n_file, image, show):
+    """Writes an image of a WeightFile of n_file bytes: the body, then what tells its checksum."""
+    scan(data, [source for source, *_ in layout.writes if source != "rope"])
+    crc = 0
+    done = 0
+
+    def write(chunk):
+        nonlocal crc, done
+        chunk = memoryview(chunk).cast("B")
+        image.write(chunk)
+        crc = zlib.crc32(chunk, crc)
+        done += len(chunk)
+        show(done, layout.n_bytes)
+
+    image.write(bytes(layout.vocab_off))
+    write(layout.vocab + bytes(layout.weights_off - layout.vocab_off - len(layout.vocab)))
+    for source, off, n_bytes, dtype in layout.writes:
+        if source == "rope":
+            slabs = _rope_slabs(layout.hyper)
+        else:
+            slabs = _tensor_slabs(data, source, dtype)
+        for slab in slabs:
+            write(np.ascontiguousarray(slab).reshape(-1))
+        assert off + n_bytes == layout.vocab_off + done
+        write(bytes(_align(n_bytes) - n_bytes))
+    image.seek(0)
+    image.write(layout.header(_file_hash(data, n_file), crc) + layout.table())

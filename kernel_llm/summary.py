@@ -4,6 +4,7 @@ from array import array
 
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
+from kernel_llm.files import naming
 from kernel_llm.gguf import types as gt
 from kernel_llm.gguf.cursor import text_of
 from kernel_llm.gguf.read import GGUF
@@ -21,9 +22,10 @@ def summary(path, verify=False):
     """
     if is_image(path):
         return _of_image(path, verify)
-    if verify:
-        raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, "a GGUF file has no checksum to verify")
-    return _of_gguf(path)
+    with naming(path):
+        if verify:
+            raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, "a GGUF file has no checksum to verify")
+        return _of_gguf(path)
 
 
 def _of_image(path, verify):

@@ -8,7 +8,6 @@ IMAGE: selftest, generate or bench. MODEL: a .kllm image, a GGUF file or a pulle
 smallest model of the tests by default. Sources and flags of the core come from native/build.py.
 """
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "native")]
 
 import build as core  # noqa: E402  (native/build.py)
-from kernel_llm.terminal import run_command  # noqa: E402
+from kernel_llm.terminal import Parser, run_command  # noqa: E402
 
 QEMU = ROOT / "qemu"
 N_BATCH = 32
@@ -126,7 +125,7 @@ def link(image, model, ram_mib=RAM_MIB, n_ctx=256, isa=FLOOR):
 def main():
     from qemu.tools import require
 
-    parser = argparse.ArgumentParser(description="links a bare-metal image")
+    parser = Parser(prog="python -m qemu.build", description="links a bare-metal image")
     parser.add_argument("image", choices=sorted(IMAGES))
     parser.add_argument("model", nargs="?")
     parser.add_argument("--ram", type=int, default=RAM_MIB, metavar="MIB")

@@ -8,7 +8,6 @@ NAME: of a file of tests/ without "test_"; every one of FAMILIES by default, on 
 run side by side as this machine has cores. Exit status 1 if a test fails.
 """
 
-import argparse
 import itertools
 import os
 import re
@@ -17,6 +16,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from kernel_llm.terminal import Parser, run_command
 from qemu import build, sysroot, tools, user
 
 # The longest first, so that the last to run are short.
@@ -61,21 +61,19 @@ def run_all(jobs, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="test families in an emulated CPython")
+    parser = Parser(
+        prog="python -m qemu.families", description="test families in an emulated CPython"
+    )
     parser.add_argument("--cpu", action="append", choices=user.CPUS, help="default: all")
     parser.add_argument("names", nargs="*", metavar="NAME")
     args = parser.parse_args()
     unknown = sorted({*args.names} - {*FAMILIES})
     if unknown:
         parser.error(f"no family {unknown[0]}; there are " + " ".join(FAMILIES))
-    try:
-        folder = user.site()
-        missing = user.library(folder)
-    except sysroot.NoSysroot as error:
-        missing = str(error)
-    if missing:
-        sys.stderr.write(missing + "\n")
-        sys.exit(2)
+    tools.require("aarch64-linux-gnu-gcc", "qemu-aarch64")
+    folder = user.site()
+    if missing := user.library(folder):
+        raise sysroot.NoSysroot(missing)
     jobs = itertools.product(((name,) for name in args.names or FAMILIES), args.cpu or user.CPUS)
     is_good = True
     for outcome in run_all(jobs, folder):
@@ -83,9 +81,8 @@ def main():
         if not outcome.is_good:
             print(outcome.output)
             is_good = False
-    sys.exit(0 if is_good else 1)
+    return 0 if is_good else 1
 
 
 if __name__ == "__main__":
-    tools.require("aarch64-linux-gnu-gcc", "qemu-aarch64")
-    main()
+    sys.exit(run_command("qemu.families", main, (sysroot.NoSysroot,)))

@@ -8,7 +8,6 @@ Exact: every block of code that QEMU runs is counted by a plugin (mix.c). Two ru
 tokens give what N tokens take, whatever else a run does.
 """
 
-import argparse
 import bisect
 import re
 import subprocess
@@ -19,7 +18,7 @@ from typing import NamedTuple
 from elftools.elf.elffile import ELFFile
 
 from kernel_llm.builtin import builtin_path
-from kernel_llm.terminal import run_command
+from kernel_llm.terminal import Parser, run_command
 from qemu import board, build, tools
 
 N_LEAST_SHARE = 0.005  # of the functions that are listed
@@ -149,7 +148,7 @@ def print_functions(mixes):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="kinds of instructions of a token")
+    parser = Parser(prog="python -m qemu.mix", description="kinds of instructions of a token")
     parser.add_argument("--cpu", choices=board.CPUS, default=board.CPUS[0])
     parser.add_argument(
         "--model", help="image, GGUF file or pulled name; default: the model in the box"

@@ -10,7 +10,6 @@ plugin of qemu.mix counts all that they execute. Two runs that differ by N token
 tokens take, so that loading the model cancels out.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 from benches.peers_models import variant
 from kernel_llm.pull import resolve
-from kernel_llm.terminal import run_command
+from kernel_llm.terminal import Parser, run_command
 from qemu import build, mix, sysroot, tools, user
 
 PACKAGE, VERSION = "llama-cpp-python", "0.3.36"
@@ -141,18 +140,19 @@ def print_costs(cpu, dtype, ours, theirs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="instructions of a token here and in llama.cpp")
+    parser = Parser(
+        prog="python -m qemu.peer", description="instructions of a token here and in llama.cpp"
+    )
     parser.add_argument("--cpu", choices=ARCHITECTURES, default="cortex-a53")
     parser.add_argument("--model", default="smollm2-135m", help="GGUF file or pulled name")
     parser.add_argument("--only", nargs="+", choices=("q4_0", "q8_0"), default=["q4_0", "q8_0"])
     args = parser.parse_args()
     tools.require("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++", "qemu-aarch64", "cmake")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    model = resolve(args.model)
+    paths = {dtype: variant(resolve(args.model), dtype) for dtype in args.only}
     print(f"{args.cpu}, million instructions a token; a prompt has {N_PROMPT} tokens")
     print(f"{'':17}{'kernel-llm':>12}{'llama.cpp':>12}{'ratio':>8}")
-    for dtype in args.only:
-        path = variant(model, dtype)
+    for dtype, path in paths.items():
         print_costs(args.cpu, dtype, own_cost(args.cpu, path), peer_cost(args.cpu, path))
 
 

@@ -11,7 +11,6 @@ sizes and stack go to a result file of the benchmark suite; --gate compares them
 more than 1 % is told, more than 10 % fails, a byte more fails. Exit status 1 if anything differs.
 """
 
-import argparse
 import hashlib
 import sys
 from pathlib import Path
@@ -19,7 +18,8 @@ from pathlib import Path
 from benches import gate
 from benches.result import ResultError, load, record, save
 from kernel_llm.builtin import builtin_path
-from kernel_llm.terminal import run_command
+from kernel_llm.files import check_writable
+from kernel_llm.terminal import Parser, run_command
 from qemu import build, counts, mix, tools
 from qemu.board import CPUS, PROMPT, QEMU, Hung, run_elf
 
@@ -89,22 +89,21 @@ def print_counts(table):
         print(f"{name:44}" + "".join(f"{table[cpu][name]:14,}" for cpu in cpus))
 
 
-def judge(result, baseline, is_gated, is_recorded):
+def judge(result, runs, args):
     """
-    Compares a run with a baseline file, prints what is said, and returns the exit status.
+    Compares a run with those of the baseline, prints what is said, and returns the exit status.
 
     A baseline without counts (before the first --record) is told and is no failure.
     """
-    runs = load(baseline) if Path(baseline).exists() else []
     outcome = gate.gate(runs, result, None)
     for line in gate.lines(v for v in outcome.verdicts if v.why or v.verdict != gate.SAME):
         print(line)
     print(outcome.line)
-    status = outcome.status if is_gated else gate.PASS
+    status = outcome.status if args.gate else gate.PASS
     if status == gate.NOT_COMPARABLE and not any(run.clock == "insn" for run in runs):
         status = gate.PASS
-    if is_recorded and status in (gate.PASS, gate.NOT_COMPARABLE):
-        record(baseline, result)
+    if args.record and status in (gate.PASS, gate.NOT_COMPARABLE):
+        record(args.baseline, result)
         status = gate.PASS
     return status
 
@@ -129,7 +128,7 @@ def kinds_of_instructions(model, cpu, ram_mib, prompt):
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description="runs the bare-metal images under QEMU")
+    parser = Parser(prog="python -m qemu.run", description="runs the bare-metal images under QEMU")
     parser.add_argument("--cpu", action="append", choices=CPUS, help="default: both")
     parser.add_argument(
         "--model", help="image, GGUF file or pulled name; default: the one in the box"
@@ -149,6 +148,12 @@ def parse_arguments():
 
 def main():
     args = parse_arguments()
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    for path in (args.json, args.baseline if args.record else None):
+        if path:
+            check_writable(path)
+    is_new = args.record and not args.baseline.exists()
+    runs = load(args.baseline) if args.baseline and not is_new else []
     tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
     is_good = True
     tiny = build.tiny_model()
@@ -170,7 +175,7 @@ def main():
     save(args.json, [result])
     status = 0 if is_good else 1
     if args.baseline:
-        status = judge(result, args.baseline, args.gate, args.record) or status
+        status = judge(result, runs, args) or status
     return status
 
 

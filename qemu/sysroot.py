@@ -10,7 +10,6 @@ Mirror and keys are those of this machine's apt configuration; KLLM_DEBIAN_MIRRO
 KLLM_DEBIAN_KEYRING=FILE take their place. Nothing of the machine itself is changed.
 """
 
-import argparse
 import os
 import platform
 import shutil
@@ -19,6 +18,7 @@ import sys
 from pathlib import Path
 
 from kernel_llm.files import locked
+from kernel_llm.terminal import Parser, run_command
 from qemu.tools import require
 
 SUITE = "trixie"
@@ -178,16 +178,12 @@ def debian_qemu():
 
 
 def main():
-    parser = argparse.ArgumentParser(description="a Debian 13 userland without root")
+    parser = Parser(prog="python -m qemu.sysroot", description="a Debian 13 userland without root")
     parser.add_argument("--arch", choices=sorted(TRIPLETS), default="arm64")
     parser.add_argument("--cpu", default="cortex-a53")
     parser.add_argument("words", nargs="*", metavar="PROGRAM ARGUMENTS")
     args = parser.parse_args()
-    try:
-        folder = make_sysroot(args.arch)
-    except NoSysroot as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+    folder = make_sysroot(args.arch)
     if not args.words:
         print(folder)
         return
@@ -197,4 +193,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("qemu.sysroot", main, (NoSysroot,)))

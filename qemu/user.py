@@ -7,7 +7,6 @@ Runs this project in an emulated aarch64 CPython, as a person with a board would
 The packages are copies of this tree with the cross-built extension; nothing here is timed.
 """
 
-import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -17,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from kernel_llm.terminal import Parser, run_command
 from qemu import build, sysroot, tools
 
 CPUS = ("cortex-a53", "cortex-a72", "cortex-a76")
@@ -84,19 +84,14 @@ def interpreter(cpu, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description="an emulated aarch64 CPython with this project", allow_abbrev=False
-    )
+    parser = Parser(prog="python -m qemu.user", allow_abbrev=False,
+                    description="an emulated aarch64 CPython with this project")  # fmt: skip
     parser.add_argument("--cpu", choices=CPUS, default=CPUS[0])
     args, words = parser.parse_known_args()
-    try:
-        program = interpreter(args.cpu, site())
-    except sysroot.NoSysroot as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+    program = interpreter(args.cpu, site())
     sys.stdout.flush()
     os.execv(program, [str(program), *words])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("qemu.user", main, (sysroot.NoSysroot,)))

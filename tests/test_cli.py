@@ -13,9 +13,12 @@ import zlib
 
 import pytest
 
+import kernel_llm
 from conftest import ROOT
 from kernel_llm import _abi
+from kernel_llm.__main__ import main
 from kernel_llm.opening import packed_path
+from tokenizer.__main__ import main as tokenizer_main
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +163,7 @@ ERRORS = {
     "a file that is not there": (["generate", "no/such.gguf", "-p", "a"], "no such file"),
     "a name nobody knows": (["pull", "gpt-9"], "smollm2-135m"),
     "a folder": (["inspect", "."], "."),
-    "not a model": (["inspect", __file__], "FORMAT: magic at byte 0"),
+    "not a model": (["inspect", __file__], "test_cli.py: magic at byte 0"),
     "an empty prompt": (["generate", "MODEL", "-p", ""], "prompt is empty"),
     "a prompt longer than the context": (
         ["generate", "MODEL", "--ctx", "8", "-p", "hello " * 20], "SPACE"),
@@ -188,6 +191,51 @@ def test_an_error_is_one_line_and_status_2(model, tmp_path, title):
     words = [{"MODEL": model, "OUT": tmp_path / "x.kllm"}.get(w, w) for w in words]
     assert part in run(*words, status=2)
     assert list(tmp_path.iterdir()) == []
+
+
+# What each command is given instead of a model, and the words around it.
+NO_MODELS = ["missing", "folder", "folder/", "empty", "text", "cut off", "an image cut off"]
+MODEL_COMMANDS = [
+    "kernel_llm inspect MODEL", "kernel_llm plan MODEL", "kernel_llm pack MODEL -o OUT",
+    "kernel_llm quantize MODEL q4_0 -o OUT", "kernel_llm generate MODEL -p a",
+    "kernel_llm tokenize MODEL -p a", f"kernel_llm score MODEL {__file__}",
+    "kernel_llm chat MODEL", f"tokenizer count MODEL {__file__}", "tokenizer convert MODEL -o OUT",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def no_models(model, tmp_path_factory):
+    """A folder of files that are no models, by their names in NO_MODELS."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "folder").mkdir()
+    (folder / "empty").write_bytes(b"")
+    (folder / "text").write_bytes(b"hello, world\n")
+    (folder / "cut off").write_bytes(model.read_bytes()[:5000])
+    run("pack", model, "-o", folder / "an image cut off")
+    os.truncate(folder / "an image cut off", 5000)
+    return folder
+
+
+@pytest.mark.parametrize("command", MODEL_COMMANDS)
+@pytest.mark.parametrize("name", NO_MODELS)
+def test_a_file_that_is_no_model_is_named_once(no_models, tmp_path, name, command, capsys):
+    path = f"{no_models}/{name}"
+    module, *words = command.split(" ")
+    words = [{"MODEL": path, "OUT": f"{tmp_path}/out"}.get(word, word) for word in words]
+    assert {"kernel_llm": main, "tokenizer": tokenizer_main}[module](words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == error.count(path) == 1
+    assert error.startswith(f"{module}: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NO_MODELS)
+def test_open_names_a_file_that_is_no_model_once(no_models, name):
+    path = f"{no_models}/{name}"
+    for open_file in (kernel_llm.open, kernel_llm.Tokenizer.from_file):
+        with pytest.raises((kernel_llm.KllmError, OSError)) as caught:
+            open_file(path)
+        assert str(caught.value).count(path) == 1
 
 
 def test_a_full_disk_leaves_what_was_there(model, tmp_path):

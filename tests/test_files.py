@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kernel_llm.files import atomic_write, cache_dir
+from kernel_llm.files import atomic_write, cache_dir, check_writable
 
 
 def names(folder):
@@ -83,6 +83,19 @@ def test_atomic_write_needs_the_folder(tmp_path):
     with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "no" / "a"):
         pass
     assert caught.value.filename == str(tmp_path / "no" / "a")
+
+
+@pytest.mark.parametrize("name", ["no/a", ".", "device"])
+def test_what_cannot_be_written_is_told_before_and_stays(tmp_path, name):
+    os.mkfifo(tmp_path / "device")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OSError) as caught:
+        check_writable(tmp_path / name)
+    assert caught.value.filename == str(tmp_path / name)
+    (tmp_path / "a").write_bytes(b"before")
+    check_writable(tmp_path / "a")
+    check_writable(tmp_path / "b")
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "a"])
 
 
 def test_cache_dir_is_where_xdg_says(tmp_path, monkeypatch):

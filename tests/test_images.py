@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 from benches import gate  # noqa: E402
+from benches.result import ResultError  # noqa: E402
 from qemu import board, build, counts, elf, run, sysroot  # noqa: E402
 
 IMAGES = sorted(build.IMAGES)
@@ -31,6 +32,14 @@ def tiny():
 @pytest.fixture(scope="module")
 def images(tiny):
     return {image: build.link(image, tiny) for image in IMAGES}
+
+
+def test_results_that_could_not_be_written_are_told_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "link", None)
+    for words in (["--json", f"{tmp_path}/no/such"], ["--baseline", f"{tmp_path}/none", "--gate"]):
+        monkeypatch.setattr(sys, "argv", ["run", *words])
+        with pytest.raises((OSError, ResultError), match=str(tmp_path)):
+            run.main()
 
 
 @pytest.mark.parametrize("image", IMAGES)

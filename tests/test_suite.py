@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The suite as a person runs it: command line, table, files, exit statuses."""
 
+import itertools
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from benches import BenchmarkConfig, api, suite, table
+from benches import BenchmarkConfig, api, prove, suite, table
 from benches.against import BuildError, Pairs, build
 from benches.declare import Selection, collect
 from benches.result import Row, Run, load, save
@@ -193,6 +196,42 @@ def test_a_benchmark_of_ones_own_that_fails_is_named_and_the_others_are_kept(cap
     assert {row.key for row in load(out)[0].rows} == {"mine/good", "arena/1024"}
     status, text, err = call(capsys, *words, "--only", "mine/bad")
     assert status == 2 and text == "" and err.count("\n") == 1 and "line 8" in err
+
+
+WRITTEN = [["suite", "--out", "FILE"], ["suite", "--html", "FILE"],
+           ["suite", "--plot", "FILE.png"],
+           ["suite", "--plot", "FILE.nosuch"], ["suite", "--export", "csv=FILE"],
+           ["suite", "--baseline", "FILE", "--record"], ["prove", "--out", "FILE"]]  # fmt: skip
+READ = [["suite", "--baseline", "FILE"], ["suite", "--file", "FILE"],
+        ["suite", "--history", "FILE"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("file, words", [
+    *itertools.product(["no/such", "folder", "fifo"], WRITTEN),
+    *itertools.product(["no/such", "folder"], READ),
+], ids=lambda value: value if isinstance(value, str) else " ".join(value))  # fmt: skip
+def test_a_file_that_cannot_be_used_is_named_before_anything_is_measured(
+    capsys, tmp_path, monkeypatch, file, words
+):
+    monkeypatch.setattr(suite.session, "take", None)
+    monkeypatch.setattr(prove, "repeat", None)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "fifo.png")
+    os.mkfifo(tmp_path / "fifo")
+    before = sorted(tmp_path.rglob("*"))
+    module, *words = [word.replace("FILE", f"{tmp_path}/{file}") for word in words]
+    assert {"suite": suite, "prove": prove}[module].main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == error.count(f"{tmp_path}/{file}") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_missing_matplotlib_is_told_before_anything_is_measured(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(suite.session, "take", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    status, _, error = call(capsys, "--plot", tmp_path / "a.png", "--only", "arena")
+    assert status == 2 and "pip install 'kernel-llm[plot]'" in error and error.count("\n") == 1
 
 
 def test_a_fault_of_the_suite_is_no_error_of_the_caller(monkeypatch):

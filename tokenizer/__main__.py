@@ -11,6 +11,7 @@ import sys
 
 from kernel_llm._abi import KLLM_ERR_FORMAT
 from kernel_llm.errors import KllmError
+from kernel_llm.files import naming
 from kernel_llm.terminal import Parser, positive, run_command
 
 _CHUNK_BYTES = 1 << 20
@@ -146,10 +147,11 @@ def decode(args):
     """Writes the bytes of ids."""
     tokenizer = _tokenizer(args)
     start = True
-    for ids in _ids(args.file):
-        if ids:
-            sys.stdout.buffer.write(tokenizer.decode_bytes(ids, args.special, start))
-            start = tokenizer.is_special(ids[-1])
+    with naming("standard input" if args.file == "-" else args.file):
+        for ids in _ids(args.file):
+            if ids:
+                sys.stdout.buffer.write(tokenizer.decode_bytes(ids, args.special, start))
+                start = tokenizer.is_special(ids[-1])
     sys.stdout.buffer.flush()
 
 

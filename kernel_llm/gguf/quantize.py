@@ -1,7 +1,7 @@
 """Turns a GGUF file into one whose matrices have another type. CPython only."""
 
 from kernel_llm._abi import KLLM_ERR_UNSUPPORTED
-from kernel_llm.files import atomic_write
+from kernel_llm.files import atomic_write, naming
 from kernel_llm.gguf import weights as w
 from kernel_llm.gguf.fields import fail
 from kernel_llm.gguf.read import GGUF
@@ -53,17 +53,18 @@ def quantize(src, dst, target, progress=None):
     fit the target, and GGUF's errors; OSError.
     """
     dtype, file_type = TARGETS[target]
-    gguf = GGUF(src)
-    targets = [_target_of(tensor, dtype) for tensor in gguf.tensors]
-    table = [(t.name, to, t.dims) for t, to in zip(gguf.tensors, targets, strict=True)]
-    with w.WeightFile(src, gguf.n_bytes) as data, atomic_write(dst) as file:
-        writer = Writer(file, _metadata(gguf, file_type), table)
-        for tensor, to in zip(gguf.tensors, targets, strict=True):
-            _convert(data, tensor, to, writer)
-            if progress:
-                progress(tensor.off + tensor.n_bytes, gguf.n_bytes)
-        writer.close()
-        data.check_unchanged()
+    with naming(src):
+        gguf = GGUF(src)
+        targets = [_target_of(tensor, dtype) for tensor in gguf.tensors]
+        table = [(t.name, to, t.dims) for t, to in zip(gguf.tensors, targets, strict=True)]
+        with w.WeightFile(src, gguf.n_bytes) as data, atomic_write(dst) as file:
+            writer = Writer(file, _metadata(gguf, file_type), table)
+            for tensor, to in zip(gguf.tensors, targets, strict=True):
+                _convert(data, tensor, to, writer)
+                if progress:
+                    progress(tensor.off + tensor.n_bytes, gguf.n_bytes)
+            writer.close()
+            data.check_unchanged()
 
 
 def _convert(data, tensor, to, writer):

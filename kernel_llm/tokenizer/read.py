@@ -7,6 +7,8 @@ import struct
 from kernel_llm import _abi
 from kernel_llm._native_cffi import ffi
 from kernel_llm.errors import KllmError
+from kernel_llm.files import naming
+from kernel_llm.gguf.read import GGUF
 from kernel_llm.tokenizer.section import pack_vocab
 from kernel_llm.tokenizer.tiktoken_file import read_tiktoken
 from kernel_llm.tokenizer.tokenizer_json import read_json
@@ -24,21 +26,20 @@ def read_section(path, pre=None, specials=None):
     """
     with open(path, "rb") as file:
         magic = file.read(4)
-        if magic == b"GGUF":
-            return _from_gguf(path, pre), None
         if magic == struct.pack("<I", _abi.KLLM_IMAGE_MAGIC):
             return _from_image(path, pre)
-        data = magic + file.read(MAX_BYTES)
-    if len(data) > MAX_BYTES:
-        raise KllmError(_abi.KLLM_ERR_RANGE, f"{path}: no vocabulary is so large")
-    try:
-        return pack_vocab(_metadata(data, str(path), pre, specials), pre), None
-    except KllmError as error:
-        raise KllmError(error.code, f"{path}: {error.where}") from None
+        with naming(path):
+            if magic == b"GGUF":
+                metadata = GGUF(file).metadata
+            else:
+                metadata = _metadata(magic + file.read(MAX_BYTES), str(path), pre, specials)
+            return pack_vocab(metadata, pre), None
 
 
 def _metadata(data, name, pre, specials):
     """Returns the GGUF metadata of a tokenizer.json or a tiktoken file."""
+    if len(data) > MAX_BYTES:
+        raise KllmError(_abi.KLLM_ERR_RANGE, "no vocabulary is so large")
     text = data.removeprefix(codecs.BOM_UTF8)
     if JSON_START.match(text) or name.endswith(".json"):
         return read_json(data)
@@ -46,15 +47,6 @@ def _metadata(data, name, pre, specials):
         return read_tiktoken(text, pre, specials)
     raise KllmError(_abi.KLLM_ERR_FORMAT, "is empty" if not data.strip() else
                     "is no GGUF file, packed image, tokenizer.json or tiktoken file")  # fmt: skip
-
-
-def _from_gguf(path, pre):
-    from kernel_llm.gguf.read import GGUF
-
-    try:
-        return pack_vocab(GGUF(str(path)).metadata, pre)
-    except KllmError as error:
-        raise KllmError(error.code, f"{path}: {error.where}") from None
 
 
 def _from_image(path, pre):

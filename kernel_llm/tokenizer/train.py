@@ -1,11 +1,10 @@
 """Makes a byte-level BPE vocabulary from text, with the tokenizers library. CPython only."""
 
 import json
-import os
 
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
-from kernel_llm.files import atomic_write
+from kernel_llm.files import atomic_write, check_writable
 from kernel_llm.tokenizer import pre_patterns
 from kernel_llm.tokenizer.pre_names import PRE_NAMES, pre_names
 
@@ -32,8 +31,10 @@ def train(files, output, n_vocab, pre="gpt-2", specials=()):
     if not least <= n_vocab <= _abi.KLLM_MAX_VOCAB:
         raise KllmError(_abi.KLLM_ERR_RANGE, f"{n_vocab} tokens; {least} or more are needed, "
                         f"{_abi.KLLM_MAX_VOCAB} at most")  # fmt: skip
-    for path in files:
-        os.stat(path)  # before the work begins
+    for path in files:  # before the work begins
+        with open(path, "rb"):
+            pass
+    check_writable(output)
     pre_id, words_first, _ = PRE_NAMES[pre]
     tokenizer = Tokenizer(models.BPE(ignore_merges=words_first))
     cuts = [pre_tokenizers.Split(Regex(pattern), "isolated")
