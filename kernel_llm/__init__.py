@@ -31,7 +31,8 @@ def open(path=None, **options):
     Opens a model and returns it, a context manager.
 
     path: a packed image (.kllm), a GGUF file (packed into the cache when first opened), or the
-    name of a pulled model; the built-in model by default. MicroPython opens packed images only.
+    name of a pulled model; the built-in model by default. MicroPython opens packed images only,
+    and without a path says how to pack one.
     options, all by name:
         n_ctx: positions of each sequence; the model's own, at most 2048, by default.
         threads: how many compute, 1 .. 64; all cores by default.

@@ -92,7 +92,10 @@ def is_image(path):
 
 
 def open_packed(path):
-    """Opens a packed image; KllmError(FORMAT) says how to make one where the file is another."""
+    """Opens a packed image; KllmError says how to make one where there is none or another file."""
+    if path is None:
+        where = "the built-in model is a GGUF file: `python -m kernel_llm pack -o model.kllm`"
+        raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, where)
     if not is_image(path):
         where = "%s is not a packed image; make one with `python -m kernel_llm pack`" % path
         raise KllmError(_abi.KLLM_ERR_FORMAT, where)

@@ -157,6 +157,23 @@ def test_engine_is_named_and_the_python_one_taken_where_there_is_no_library(
     assert refused.returncode == 1 and b"cannot be loaded" in refused.stderr
 
 
+OPEN_NOTHING = """
+import kernel_llm
+try:
+    kernel_llm.open()
+except kernel_llm.KllmError as error:
+    print(error)
+"""
+
+
+def test_open_without_a_path_says_how_to_pack_the_model_in_the_box(pypi, native, tmp_path):
+    script = tmp_path / "nothing.py"
+    script.write_text(OPEN_NOTHING)
+    for command in (pypi, native):
+        said = output_of(command, script)
+        assert said.startswith("UNSUPPORTED: ") and "`python -m kernel_llm pack -o " in said
+
+
 def test_library_of_another_version_is_refused(native, packed, tmp_path):
     source, library = tmp_path / "old.c", tmp_path / "libkllm.so"
     source.write_text("unsigned kllm_abi_version(void) { return 0x1234u; }\n")
