@@ -13,8 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benches import machine
+
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARY = ROOT / "build" / "bench" / "count_alloc.so"
 
 SOURCE = r"""
 #define _GNU_SOURCE
@@ -51,19 +52,13 @@ def count(ids, selection_json, seconds):
     """
     Returns ({id: allocations of an operation}, ""), or ({}, why it cannot be counted here).
     """
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if not LIBRARY.exists() and compiler is None:
-        return {}, "no C compiler to build the counter"
-    if not LIBRARY.exists():
-        LIBRARY.parent.mkdir(parents=True, exist_ok=True)
-        made = subprocess.run(
-            [compiler, "-O1", "-shared", "-fPIC", "-x", "c", "-", "-o", str(LIBRARY), "-ldl"],
-            input=SOURCE, capture_output=True, text=True,
-        )  # fmt: skip
-        if made.returncode != 0:
-            return {}, "the counter does not compile with this libc"
+    if machine.emulator()[0]:
+        return {}, "the compiler here makes no programs of the emulated machine"
+    library = machine.work_dir() / "count_alloc.so"
+    if not library.exists() and (why := _build(library)):
+        return {}, why
     child = [sys.executable, "-m", "benches.alloc"]
-    environment = {**os.environ, "LD_PRELOAD": str(LIBRARY)}
+    environment = {**os.environ, "LD_PRELOAD": str(library)}
     request = json.dumps({"ids": list(ids), "selection": selection_json})
     try:
         done = subprocess.run(child, input=request, capture_output=True, text=True, cwd=ROOT,
@@ -71,10 +66,23 @@ def count(ids, selection_json, seconds):
     except subprocess.TimeoutExpired:
         return {}, "counting took too long"
     if done.returncode != 0:
-        return {}, "the counting process failed: " + (done.stderr.strip().splitlines() or ["?"])[
-            -1
-        ]
+        lines = done.stderr.strip().splitlines() or ["?"]
+        return {}, f"the counting process failed: {lines[-1]}"
     return json.loads(done.stdout), ""
+
+
+def _build(library):
+    """Compiles the counter, whole or not at all; returns "" or why it cannot be had."""
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        return "no C compiler to build the counter"
+    part = library.with_suffix(f".{os.getpid()}")
+    command = [compiler, "-O1", "-shared", "-fPIC", "-x", "c", "-", "-o", str(part), "-ldl"]
+    made = subprocess.run(command, input=SOURCE, capture_output=True, text=True)
+    if made.returncode != 0:
+        return "the counter does not compile with this libc"
+    part.replace(library)
+    return ""
 
 
 def _child():

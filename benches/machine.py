@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from kernel_llm.files import cache_dir
+
 ROOT = Path(__file__).resolve().parent.parent
 CPU_DIR = Path("/sys/devices/system/cpu")
 
@@ -40,6 +42,13 @@ def fingerprint(clock="wall", threads=1, step_ns=None):
         "timer_step_ns": step_ns,
         "qemu": qemu,
     }
+
+
+def work_dir():
+    """Returns the folder of what the suite keeps and makes: in a checkout, or in the cache."""
+    folder = ROOT / "build" if (ROOT / "Makefile").exists() else cache_dir()
+    (folder / "bench").mkdir(parents=True, exist_ok=True)
+    return folder / "bench"
 
 
 def emulator():

@@ -20,10 +20,9 @@ from benches.declare import Selection, UsageError, collect
 from benches.progress import progress
 from benches.result import ResultError, Run, load, record, save
 from benches.run import QUICK, Options
-from kernel_llm.files import cache_dir, check_writable
+from kernel_llm.files import check_writable
 from kernel_llm.terminal import Parser, run_command
 
-ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 40.0
 
 
@@ -94,7 +93,7 @@ def run(args):
     if args.list or args.explain:
         return explain(benches, skipped, bool(args.explain))
     options = chosen(args)
-    out = args.out or last_path()
+    out = args.out or machine.work_dir() / "last.json"
     check_outputs(args, out, writers)
     history = [r for path in args.history for r in load(path)]
     runs = load(args.baseline) if is_baseline_read(args) else []
@@ -124,13 +123,6 @@ def run(args):
         print_table(report)
         print_line(f"results: {out}")
     return finish(args, report, runs, _again(runs, benches, selection, options), said)
-
-
-def last_path():
-    """Returns where results are kept where nobody says it: in a checkout, or in the cache."""
-    folder = ROOT / "build" if (ROOT / "Makefile").exists() else cache_dir()
-    (folder / "bench").mkdir(parents=True, exist_ok=True)
-    return folder / "bench" / "last.json"
 
 
 def check_outputs(args, out, writers):
