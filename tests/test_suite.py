@@ -229,7 +229,7 @@ def test_a_file_that_cannot_be_used_is_named_before_anything_is_measured(
 
 def test_a_missing_matplotlib_is_told_before_anything_is_measured(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(suite.session, "take", None)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     status, _, error = call(capsys, "--plot", tmp_path / "a.png", "--only", "arena")
     assert status == 2 and "pip install 'kernel-llm[plot]'" in error and error.count("\n") == 1
 
