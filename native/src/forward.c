@@ -135,10 +135,10 @@ static void feed_rows(const struct pass *p, const struct kllm_tensor *layer, str
     uint32_t step = in.n_token == 1 ? p->m->n_ff : FEED_ROWS;
     for (uint32_t r = rows.begin; r < rows.end; r += step) {
         struct span part = {r, min_u32(r + step, rows.end)};
-        kllm_multiply(p, up, stride, &layer[KLLM_T_UP], &layer[KLLM_T_UP_BIAS], in, part);
         if (p->m->arch == KLLM_ARCH_LLAMA) {
             kllm_multiply(p, gate, stride, &layer[KLLM_T_GATE], NULL, in, part);
         }
+        kllm_multiply(p, up, stride, &layer[KLLM_T_UP], &layer[KLLM_T_UP_BIAS], in, part);
         for (uint32_t t = 0; t < in.n_token; t++) {
             uint64_t off = (uint64_t)t * stride + r;
             if (p->m->arch == KLLM_ARCH_LLAMA) {

@@ -14,10 +14,10 @@
 
 // A token tile: 5 tokens x 2 groups are 10 sums and 10 results in registers, and the 10 chains of
 // VPDPBUSD hide its latency.
-enum { TILE_TOKENS = 5, TILE_GROUPS = 2, STREAM_GROUPS = 4 };
+enum { TILE_TOKENS = 5, TILE_GROUPS = 2, MAX_GROUPS = 4 };
 
-// How far ahead weights are asked for where reading is the limit, in the second cache: the next
-// page, which the CPU itself does not look into.
+// How far ahead weights are asked for where reading is the limit of several tokens, in the second
+// cache: the next page, which the CPU itself does not look into.
 enum { AHEAD_BYTES = 4096 };
 
 // What differs between the weight types; always a compile-time constant.
@@ -25,6 +25,8 @@ struct weight_type {
     uint32_t block_bytes; // quants of a block of a group
     uint32_t scale_bytes; // scales of a block of a group
     uint32_t shift;       // log2 of the bias; 0 for none
+    uint32_t one_groups;  // groups that one token takes at a time
+    uint32_t one_ahead;   // bytes from what one token reads to what is asked for meanwhile
 };
 
 // Unsigned weights of 4 columns, chunk i = 0..7 of a block: i < 4 low nibbles, then high ones.
@@ -56,11 +58,10 @@ struct tile {
     uint32_t rows;      // from the first row on: what is written
     uint32_t cols;
     uint32_t y_stride;
-    uint32_t gap; // between its groups, in groups
 };
 
 // Exact sums of a block, unbiased: s[token][group]. q: the block's activations of the first token.
-KLLM_INLINE void sum_block(__m512i s[][STREAM_GROUPS], const uint8_t *const group[],
+KLLM_INLINE void sum_block(__m512i s[][MAX_GROUPS], const uint8_t *const group[],
                            uint64_t quants_off, const uint8_t *q, const struct tile *p,
                            uint32_t n_token, uint32_t n_group, struct weight_type type) {
     KLLM_UNROLL
@@ -70,12 +71,12 @@ KLLM_INLINE void sum_block(__m512i s[][STREAM_GROUPS], const uint8_t *const grou
     KLLM_UNROLL
     for (uint32_t i = 0; i < 8; i++) {
         uint32_t chunk = i / 2 + i % 2 * 4; // both nibbles of a byte follow each other
-        __m512i w[STREAM_GROUPS];
+        __m512i w[MAX_GROUPS];
         KLLM_UNROLL
         for (uint32_t g = 0; g < n_group; g++) {
             w[g] = load_weights(group[g] + quants_off, chunk, type);
             if (n_token == 1 && i < type.block_bytes / KLLM_CHUNK) {
-                _mm_prefetch((const char *)group[g] + quants_off + i * KLLM_CHUNK + AHEAD_BYTES,
+                _mm_prefetch((const char *)group[g] + quants_off + i * KLLM_CHUNK + type.one_ahead,
                              _MM_HINT_T1);
             }
         }
@@ -91,7 +92,7 @@ KLLM_INLINE void sum_block(__m512i s[][STREAM_GROUPS], const uint8_t *const grou
 }
 
 // Adds the sums of a block of one group to its results. d: the block's scale of the first token.
-KLLM_INLINE void add_block(__m512 acc[][STREAM_GROUPS], __m512i s[][STREAM_GROUPS], uint32_t g,
+KLLM_INLINE void add_block(__m512 acc[][MAX_GROUPS], __m512i s[][MAX_GROUPS], uint32_t g,
                            const uint8_t *scales, const uint8_t *d, const struct tile *p,
                            uint32_t n_token, struct weight_type type) {
     __m512 dw = load_scales(scales);
@@ -115,13 +116,13 @@ KLLM_INLINE void add_block(__m512 acc[][STREAM_GROUPS], __m512i s[][STREAM_GROUP
 // n_group groups of rows times n_token tokens. Groups past the last row repeat the last one.
 KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t n_group,
                                struct weight_type type) {
-    __m512 acc[TILE_TOKENS][STREAM_GROUPS];
-    const uint8_t *group[STREAM_GROUPS];
+    __m512 acc[TILE_TOKENS][MAX_GROUPS];
+    const uint8_t *group[MAX_GROUPS];
     uint32_t n_block = p->cols / KLLM_QK;
     uint32_t last = (p->rows - 1) / KLLM_GROUP;
     KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
-        group[g] = p->w + min_u32(g * p->gap, last) * p->group_bytes;
+        group[g] = p->w + min_u32(g, last) * p->group_bytes;
         KLLM_UNROLL
         for (uint32_t t = 0; t < n_token; t++) {
             acc[t][g] = _mm512_setzero_ps();
@@ -129,21 +130,21 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     }
     for (uint32_t b = 0; b < n_block; b++) {
         uint64_t scales_off = (uint64_t)n_block * type.block_bytes + b * type.scale_bytes;
-        __m512i s[TILE_TOKENS][STREAM_GROUPS];
+        __m512i s[TILE_TOKENS][MAX_GROUPS];
         sum_block(s, group, (uint64_t)b * type.block_bytes, p->x + b * KLLM_QK, p, n_token,
                   n_group, type);
         KLLM_UNROLL
         for (uint32_t g = 0; g < n_group; g++) {
             const uint8_t *scales = group[g] + scales_off;
             if (n_token == 1) {
-                _mm_prefetch((const char *)scales + AHEAD_BYTES, _MM_HINT_T1);
+                _mm_prefetch((const char *)scales + type.one_ahead, _MM_HINT_T1);
             }
             add_block(acc, s, g, scales, p->x + p->cols + b * 4, p, n_token, type);
         }
     }
     KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
-        uint32_t first = g * p->gap * KLLM_GROUP;
+        uint32_t first = g * KLLM_GROUP;
         uint32_t n_row = first < p->rows ? min_u32(p->rows - first, KLLM_GROUP) : 0;
         __mmask16 written = (__mmask16)((1u << n_row) - 1);
         KLLM_UNROLL
@@ -153,15 +154,14 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     }
 }
 
-// One token: memory is the limit, and it gives most to four streams that lie far apart.
-KLLM_INLINE void multiply_one(struct tile p, struct weight_type type) {
-    uint32_t n_group = (p.rows + KLLM_GROUP - 1) / KLLM_GROUP;
-    p.gap = (n_group + STREAM_GROUPS - 1) / STREAM_GROUPS;
-    for (uint32_t i = 0; i < p.gap; i++) {
-        multiply_tile(&p, 1, STREAM_GROUPS, type);
-        p.w += p.group_bytes;
-        p.y += KLLM_GROUP;
-        p.rows -= KLLM_GROUP;
+// One token: reading is the limit. Weights are one long run, on which the next matrix follows: its
+// start is asked for before its inputs are there.
+KLLM_INLINE void multiply_one(struct tile p, uint32_t rows, struct weight_type type) {
+    for (uint32_t r = 0; r < rows; r += type.one_groups * KLLM_GROUP) {
+        p.rows = min_u32(type.one_groups * KLLM_GROUP, rows - r);
+        multiply_tile(&p, 1, type.one_groups, type);
+        p.w += type.one_groups * p.group_bytes;
+        p.y += type.one_groups * KLLM_GROUP;
     }
 }
 
@@ -209,9 +209,9 @@ KLLM_INLINE void multiply_quantised(float *y, const void *w, const void *x, uint
                                     struct weight_type type) {
     uint64_t group_bytes =
         align_up((uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
-    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride, 1};
+    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride};
     if (n_token == 1) {
-        multiply_one(p, type);
+        multiply_one(p, rows, type);
     } else {
         multiply_many(p, rows, n_token, type);
     }
