@@ -10,17 +10,20 @@
 #include "../kernels.h"
 #include "../layout.h"
 
-enum { TILE_TOKENS = 4, STREAM_GROUPS = 4 };
+// Groups of a tile: one token takes 1 or 2 of them, several tokens 1.
+enum { TILE_TOKENS = 4, TILE_GROUPS = 2 };
 
-// How far ahead weights are asked for where reading is the limit, in the second cache: the next
-// page, which the CPU itself does not look into.
-enum { AHEAD_BYTES = 4096 };
+// How far ahead weights are asked for where reading is the limit, in the second cache, for one
+// token and for several: these take longer over a line, so it is the next page, which the CPU
+// itself does not look into.
+enum { ONE_AHEAD_BYTES = 16 * 1024, AHEAD_BYTES = 4096 };
 
 // What differs between the weight types; always a compile-time constant.
 struct weight_type {
     uint32_t block_bytes; // quants of a block of a group
     uint32_t scale_bytes; // scales of a block of a group
     uint32_t shift;       // log2 of what is added to each weight to make it unsigned; 0 for none
+    uint32_t one_groups;  // groups that one token takes at a time
 };
 
 // The part of a matrix that one tile multiplies.
@@ -33,7 +36,6 @@ struct tile {
     uint32_t rows;      // from the first row on: what is written
     uint32_t cols;
     uint32_t y_stride;
-    uint32_t gap; // between its groups, in groups
 };
 
 // The 4 bytes at p, 8 times.
@@ -65,7 +67,7 @@ KLLM_INLINE void block_sums_q4(__m256i s[][2], const uint8_t *block, const uint8
         __m256i bytes[2] = {load_bytes(block + j * KLLM_CHUNK),
                             load_bytes(block + j * KLLM_CHUNK + 32)};
         if (n_token == 1) {
-            _mm_prefetch((const char *)block + j * KLLM_CHUNK + AHEAD_BYTES, _MM_HINT_T1);
+            _mm_prefetch((const char *)block + j * KLLM_CHUNK + ONE_AHEAD_BYTES, _MM_HINT_T1);
         }
         KLLM_UNROLL
         for (uint32_t nibble = 0; nibble < 2; nibble++) {
@@ -106,7 +108,7 @@ KLLM_INLINE void block_sums_q8(__m256i s[][2], const uint8_t *block, const uint8
                         load_bytes(block + j * KLLM_CHUNK + 32)};
         __m256i magnitude[2] = {_mm256_abs_epi8(w[0]), _mm256_abs_epi8(w[1])};
         if (n_token == 1) {
-            _mm_prefetch((const char *)block + j * KLLM_CHUNK + AHEAD_BYTES, _MM_HINT_T1);
+            _mm_prefetch((const char *)block + j * KLLM_CHUNK + ONE_AHEAD_BYTES, _MM_HINT_T1);
         }
         KLLM_UNROLL
         for (uint32_t t = 0; t < n_token; t++) {
@@ -163,7 +165,7 @@ KLLM_INLINE void store_rows(float *y, const __m256 rows[2], uint32_t n_row) {
 KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t n_group,
                                struct weight_type type) {
     __m256 acc[TILE_TOKENS][2]; // [token + group][half]
-    const uint8_t *group[STREAM_GROUPS];
+    const uint8_t *group[TILE_GROUPS];
     uint32_t n_block = p->cols / KLLM_QK;
     uint32_t last = (p->rows - 1) / KLLM_GROUP;
     KLLM_UNROLL
@@ -172,7 +174,7 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     }
     KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
-        group[g] = p->w + min_u32(g * p->gap, last) * p->group_bytes;
+        group[g] = p->w + min_u32(g, last) * p->group_bytes;
     }
     for (uint32_t b = 0; b < n_block; b++) {
         const uint8_t *q = p->x + b * KLLM_QK;
@@ -189,7 +191,7 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
                 block_sums_q4(s, block, q, p->row_bytes, n_token);
             }
             if (n_token == 1) {
-                _mm_prefetch((const char *)scales + AHEAD_BYTES, _MM_HINT_T1);
+                _mm_prefetch((const char *)scales + ONE_AHEAD_BYTES, _MM_HINT_T1);
             }
             add_block(acc + g, s, scales, d, p->cols / 8, p->row_bytes, n_token, 0, type);
             add_block(acc + g, s, scales, d, p->cols / 8, p->row_bytes, n_token, 1, type);
@@ -198,7 +200,7 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     KLLM_UNROLL
     for (uint32_t i = 0; i < n_group + n_token - 1; i++) {
         uint32_t t = n_group == 1 ? i : 0;
-        uint32_t first = (i - t) * p->gap * KLLM_GROUP;
+        uint32_t first = (i - t) * KLLM_GROUP;
         if (first < p->rows) {
             store_rows(p->y + (uint64_t)t * p->y_stride + first, acc[i],
                        min_u32(p->rows - first, KLLM_GROUP));
@@ -206,15 +208,14 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     }
 }
 
-// One token: memory is the limit, and it gives most to four streams that lie far apart.
-KLLM_INLINE void multiply_one(struct tile p, struct weight_type type) {
-    uint32_t n_group = (p.rows + KLLM_GROUP - 1) / KLLM_GROUP;
-    p.gap = (n_group + STREAM_GROUPS - 1) / STREAM_GROUPS;
-    for (uint32_t i = 0; i < p.gap; i++) {
-        multiply_tile(&p, 1, STREAM_GROUPS, type);
-        p.w += p.group_bytes;
-        p.y += KLLM_GROUP;
-        p.rows -= KLLM_GROUP;
+// One token: reading is the limit. Weights are one long run, on which the next matrix follows: its
+// start is asked for before its inputs are there.
+KLLM_INLINE void multiply_one(struct tile p, uint32_t rows, struct weight_type type) {
+    for (uint32_t r = 0; r < rows; r += type.one_groups * KLLM_GROUP) {
+        p.rows = min_u32(type.one_groups * KLLM_GROUP, rows - r);
+        multiply_tile(&p, 1, type.one_groups, type);
+        p.w += type.one_groups * p.group_bytes;
+        p.y += type.one_groups * KLLM_GROUP;
     }
 }
 
@@ -258,9 +259,9 @@ KLLM_INLINE void multiply_quantised(float *y, const void *w, const void *x, uint
                                     struct weight_type type) {
     uint64_t group_bytes =
         align_up((uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
-    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride, 1};
+    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride};
     if (n_token == 1) {
-        multiply_one(p, type);
+        multiply_one(p, rows, type);
     } else {
         multiply_many(p, rows, n_token, type);
     }
