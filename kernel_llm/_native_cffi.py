@@ -53,12 +53,8 @@ class Memory:
 
     def __init__(self, n_bytes=0, path=None):
         self.n_bytes = n_bytes
-        if path is None:
-            # Pages come into being when they are first touched. Those of 2 MiB, where the system
-            # has them, save walks through page tables when a token reads many positions.
+        if path is None:  # pages come into being when they are first touched
             self._map = mmap.mmap(-1, max(1, n_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            with contextlib.suppress(AttributeError, OSError):
-                self._map.madvise(mmap.MADV_HUGEPAGE)
         else:
             fd = os.open(path, os.O_RDONLY)
             try:
@@ -67,6 +63,10 @@ class Memory:
                                       access=mmap.ACCESS_READ)  # fmt: skip
             finally:
                 os.close(fd)
+        # Pages of 2 MiB, where the system has them, save walks through page tables when a token
+        # reads all weights and many positions.
+        with contextlib.suppress(AttributeError, OSError):
+            self._map.madvise(mmap.MADV_HUGEPAGE)
         self._bytes = ffi.from_buffer(self._map)
         self.address = ffi.cast("void *", self._bytes)
 

@@ -85,11 +85,9 @@ class Memory:
 
     def __init__(self, n_bytes=0, path=None):
         self.address = None
-        if path is None:
-            # Pages come into being when they are first touched.
+        if path is None:  # pages come into being when they are first touched
             self.n_bytes = n_bytes
             self._map(_PROT_READ | _PROT_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1)
-            _madvise(self.address, max(1, n_bytes), _MADV_HUGEPAGE)  # where the system has them
         else:
             with open(path, "rb") as file:
                 self.n_bytes = file.seek(0, 2)
@@ -100,6 +98,7 @@ class Memory:
         if address == _FAILED:
             raise OSError(os.errno())
         self.address = address
+        _madvise(address, max(1, self.n_bytes), _MADV_HUGEPAGE)  # where the system has them
 
     def view(self, off, n_bytes):
         """Returns n_bytes at an offset as a buffer, without a copy; it is void after `close`."""

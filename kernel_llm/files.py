@@ -12,6 +12,10 @@ from pathlib import Path
 
 from kernel_llm.errors import KllmError
 
+# What is written at once, ends at a multiple of it and stays in the system's cache of files as one
+# page there, where the file system can: then it is mapped as one.
+HUGE_PAGE_BYTES = 2 << 20
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -87,7 +91,7 @@ def atomic_write(path):
     """
     target, part, fd = _begin(path)
     try:
-        with open(fd, "wb") as file:
+        with open(fd, "wb", buffering=HUGE_PAGE_BYTES) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -9,7 +9,7 @@ import numpy as np
 from kernel_llm import _abi, chat
 from kernel_llm import _native as native
 from kernel_llm.errors import KllmError
-from kernel_llm.files import atomic_write, naming
+from kernel_llm.files import HUGE_PAGE_BYTES, atomic_write, naming
 from kernel_llm.gguf.hyper import hyper_parameters
 from kernel_llm.gguf.read import GGUF
 from kernel_llm.gguf.weights import STEP_BYTES, WeightFile, scan
@@ -184,7 +184,11 @@ def _write(layout, data, n_file, image, show):
     def write(chunk):
         nonlocal crc, done
         chunk = memoryview(chunk).cast("B")
-        image.write(chunk)
+        begin = 0
+        while begin < len(chunk):  # the file's buffer is flushed when it is full: by whole pages
+            end = begin + HUGE_PAGE_BYTES - (layout.vocab_off + done + begin) % HUGE_PAGE_BYTES
+            image.write(chunk[begin:end])
+            begin = end
         crc = zlib.crc32(chunk, crc)
         done += len(chunk)
         show(done, layout.n_bytes)
