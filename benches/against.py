@@ -150,5 +150,8 @@ def measure(ref, benches, selection, options, progress):
     Raises BuildError; KeyboardInterrupt where half a comparison is none.
     """
     pairs = Pairs(build(ref), benches, selection, options, progress)
-    base, current = pairs.measure(benches, options)
-    return base, current, pairs
+    try:
+        return *pairs.measure(benches, options), pairs
+    except BaseException:
+        pairs.close()
+        raise

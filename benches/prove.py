@@ -21,7 +21,7 @@ from benches.progress import progress
 from benches.result import IDENTITY, ResultError, Run, write_text
 from benches.run import Options, Probe, measure, timer_step
 from kernel_llm.files import check_writable
-from kernel_llm.terminal import Parser, run_command
+from kernel_llm.terminal import INTERRUPTED, Parser, run_command
 
 ROWS = ("tokenize/100", "dequantize/q4_0/32x32", "dot/f32/384", "matvec/f32/384x384",
         "matvec/q8_0/384x384", "matvec/q4_0/384x384", "layernorm/384", "softmax/256",
@@ -29,7 +29,8 @@ ROWS = ("tokenize/100", "dequantize/q4_0/32x32", "dot/f32/384", "matvec/f32/384x
 DELAYS = (0.0, 8.0, 12.0)
 STATUS = {gate.PASS: "pass", gate.REGRESSION: "regression", gate.INCONCLUSIVE: "inconclusive"}
 FORMAT = "kernel-llm-prove"
-SPIN = "while True: pass"  # a process that keeps a core busy
+# A process that keeps a core busy as long as we live; a Ctrl-C is not for it.
+SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 class Trial:
@@ -144,7 +145,8 @@ class Tally:
 @contextmanager
 def busy(n):
     """Keeps n cores busy beside us."""
-    spinning = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(n)]
+    spinning = [subprocess.Popen([sys.executable, "-c", SPIN], start_new_session=True)
+                for _ in range(n)]  # fmt: skip
     try:
         yield
     finally:
@@ -154,7 +156,11 @@ def busy(n):
 
 
 def repeat(tally, trial, args):
-    """Adds up to args.repeat repetitions, within args.seconds; Ctrl-C ends with those done."""
+    """
+    Adds up to args.repeat repetitions, within args.seconds. Returns the exit status: a Ctrl-C ends
+    with those done.
+    """
+    status = 0
     start, first = time.monotonic(), tally.n
     before, cpu_before = machine.conditions(), time.process_time()
     with busy(args.busy), progress() as show:
@@ -169,6 +175,7 @@ def repeat(tally, trial, args):
                 for delay in args.delay:
                     tally.add(delay, trial.decide(first + i, delay))
         except KeyboardInterrupt:
+            status = INTERRUPTED
             sys.stderr.write("interrupted: this is what was counted until then\n")
     after, cpu = machine.conditions(), time.process_time() - cpu_before
     others = machine.others_share(before, after, cpu)
@@ -176,6 +183,7 @@ def repeat(tally, trial, args):
         others = max(0.0, others - args.busy)
     tally.data["calls"].append({"date": before["time"], "load": after["load"], "others": others,
                                 "seconds": round(time.monotonic() - start)})  # fmt: skip
+    return status
 
 
 def parser():
@@ -213,14 +221,15 @@ def _prove(p, arguments):
         if args.out.exists():
             tally.load(args.out)
     options = Options(warmup=10, samples=args.samples)
-    repeat(tally, Trial(list(best.values()), options, not args.stored, timer_step()), args)
+    trial = Trial(list(best.values()), options, not args.stored, timer_step())
+    status = repeat(tally, trial, args)
     if args.out:
         write_text(args.out, json.dumps(tally.data, indent=1) + "\n")
     if args.json:
         sys.stdout.write(json.dumps(tally.data) + "\n")
     else:
         sys.stdout.write("\n".join(tally.lines()) + "\n")
-    return 0
+    return status
 
 
 if __name__ == "__main__":

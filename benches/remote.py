@@ -22,9 +22,9 @@ class Process:
     """
 
     def __init__(self, command, **options):
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
-        )
+        # A Ctrl-C is for who asks: he tells it, by closing the pipe, when the answer is there.
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         text=True, start_new_session=True, **options)  # fmt: skip
 
     def ask(self, request):
         """Sends a request and returns the answer; raises BuildError if the process is gone."""

@@ -76,7 +76,7 @@ class Conversation:
         while True:
             try:
                 user = input("> " if asks else "").strip()
-            except (EOFError, KeyboardInterrupt):
+            except EOFError:
                 if asks:
                     print()
                 return

@@ -4,13 +4,14 @@ The command line of the build: `python native PRODUCT`.
 
     python native archive   [--target T]   build/<T>/libkllm.a
     python native shared    [--target T]   build/<T>/libkllm.so (MicroPython's ffi)
-    python native extension [--target T]   kernel_llm/_kllm.abi3.so (cffi)
+    python native extension                kernel_llm/_kllm.abi3.so (cffi)
     python native abi [--check]            kernel_llm/_abi.py from kllm.h
 
 Beside it stand cross.py, which makes the wheel of another machine, and kernels_table.py.
 """
 
 import argparse
+import sys
 
 import abi
 import build
@@ -24,6 +25,8 @@ def main():
     parser.add_argument("--check", action="store_true", help="abi: fail if _abi.py is not fresh")
     args = parser.parse_args()
     target = build.targets()[args.target] if args.target else build.host_target()
+    if args.product == "extension" and args.target not in (None, build.host_target().name):
+        parser.error("native/cross.py makes the extension of another machine")
     if args.product == "abi":
         abi.write_abi(args.check)
         return
@@ -33,4 +36,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -142,6 +142,11 @@ def is_stale(product, inputs):
     return any(path.stat().st_mtime > made for path in inputs)
 
 
+def part_of(product):
+    """Returns the path under which a product is made: it is whole or not there."""
+    return product.with_name(f".{os.getpid()}.{product.name}")
+
+
 def check_compiler(target):
     """Stops with one line where a target's compiler is missing."""
     if shutil.which(target.cc) is None:
@@ -155,31 +160,30 @@ def compile_objects(target, extra_flags=(), build_dir=None):
     out = (build_dir or target.build_dir) / "obj"
     out.mkdir(parents=True, exist_ok=True)
     headers = [*SOURCES.rglob("*.h"), *SOURCES.glob("*.def"), HEADER, Path(__file__)]
-    jobs, objects = [], []
+    objects, running = [], []
     for source in sources(target):
         obj = out / (source.stem + ".o")
         objects.append(obj)
-        if is_stale(obj, [source, *headers]):
-            jobs.append([target.cc, *flags_of(target, source), *extra_flags, "-c", source,
-                         "-o", obj])  # fmt: skip
-    workers = max(1, os.cpu_count() or 1)
-    running = []
-    for command in jobs:
-        if len(running) == workers:
-            finish(running.pop(0))
-        running.append((command, subprocess.Popen([str(c) for c in command],
-                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)))  # fmt: skip
+        if not is_stale(obj, [source, *headers]):
+            continue
+        if len(running) == (os.cpu_count() or 1):
+            finish(*running.pop(0))
+        command = [target.cc, *flags_of(target, source), *extra_flags, "-c", source,
+                   "-o", part_of(obj)]  # fmt: skip
+        process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)  # fmt: skip
+        running.append((obj, command, process))
     for job in running:
-        finish(job)
+        finish(*job)
     return objects
 
 
-def finish(job):
-    """Waits for a compiler; stops with its words if it failed."""
-    command, process = job
+def finish(obj, command, process):
+    """Waits for the compiler of an object; stops with its words if it failed."""
     output, _ = process.communicate()
     if process.returncode != 0:
         sys.exit(" ".join(str(c) for c in command) + "\n" + output)
+    part_of(obj).replace(obj)
 
 
 def build_archive(target, extra_flags=(), build_dir=None):
@@ -187,8 +191,9 @@ def build_archive(target, extra_flags=(), build_dir=None):
     objects = compile_objects(target, extra_flags, build_dir)
     archive = (build_dir or target.build_dir) / "libkllm.a"
     if is_stale(archive, objects):
-        archive.unlink(missing_ok=True)
-        run([target.ar, "rcsD", archive, *objects])
+        part_of(archive).unlink(missing_ok=True)
+        run([target.ar, "rcsD", part_of(archive), *objects])
+        part_of(archive).replace(archive)
     return archive
 
 
@@ -197,7 +202,8 @@ def build_shared(target):
     archive = build_archive(target)
     shared = target.build_dir / "libkllm.so"
     if is_stale(shared, [archive]):
-        run([target.cc, "-shared", "-o", shared, "-Wl,--whole-archive", archive,
+        run([target.cc, "-shared", "-o", part_of(shared), "-Wl,--whole-archive", archive,
              "-Wl,--no-whole-archive", "-pthread", "-Wl,-soname,libkllm.so",
              "-Wl,-z,defs"])  # fmt: skip
+        part_of(shared).replace(shared)
     return shared

@@ -94,18 +94,16 @@ def main():
     parser = argparse.ArgumentParser(description="builds the package for another machine")
     parser.add_argument("--target", choices=sorted(targets()), default="aarch64-linux")
     args = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
-    from qemu.sysroot import NoSysroot
     from qemu.tools import require
 
     target = targets()[args.target]
     require(target.cc, "qemu-aarch64")
-    try:
-        print(build_wheel(target).relative_to(ROOT))
-    except NoSysroot as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+    print(build_wheel(target).relative_to(ROOT))
 
 
 if __name__ == "__main__":
-    main()
+    sys.path.insert(0, str(ROOT))
+    from kernel_llm.terminal import run_command
+    from qemu.sysroot import NoSysroot
+
+    sys.exit(run_command("native/cross.py", main, (NoSysroot,)))

@@ -3,13 +3,12 @@
 Builds the cffi extension (API mode, limited ABI: one file for every Python from 3.10 on).
 """
 
-import os
 import sysconfig
 from pathlib import Path
 
 import cffi
 
-from build import NATIVE, ROOT, abi_region, build_archive, is_stale, run
+from build import NATIVE, ROOT, abi_region, build_archive, is_stale, part_of, run
 
 MODULE = "kernel_llm._kllm"
 FLAGS = ["-O2", "-fPIC", "-shared", "-pthread", "-DPy_LIMITED_API=0x030a0000"]
@@ -32,8 +31,7 @@ def build_extension(target, out_dir=None, include_dir=None):
     if is_stale(out, [source, archive]):
         out.parent.mkdir(parents=True, exist_ok=True)
         include = include_dir or sysconfig.get_paths()["include"]
-        part = out.with_suffix(".part")
         run([target.cc, *FLAGS, f"-I{include}", f"-I{NATIVE / 'include'}", source, archive,
-             "-o", part])  # fmt: skip
-        os.replace(part, out)
+             "-o", part_of(out)])  # fmt: skip
+        part_of(out).replace(out)
     return out

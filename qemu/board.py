@@ -33,15 +33,12 @@ def run_elf(elf, cpu, ram_mib=build.RAM_MIB, arguments=(), is_counted=False, lim
     ]  # fmt: skip
     if is_counted:
         command += ["-icount", "shift=0"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT)  # fmt: skip
     try:
-        output, _ = process.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        output, _ = process.communicate()
-        text = output.decode("utf-8", "replace")
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=limit_s)  # fmt: skip
+    except subprocess.TimeoutExpired as late:
+        text = (late.output or b"").decode("utf-8", "replace")
         raise Hung(
             f"{Path(elf).name} on {cpu}: ended after {limit_s} s; it printed:\n{text}"
         ) from None
-    return process.returncode, output
+    return done.returncode, done.stdout

@@ -35,29 +35,38 @@ class Outcome(NamedTuple):
     output: str
 
 
-def run_families(names, cpu, program):
+def run_families(names, cpu, program, running):
     """
     Runs families in one process of user.interpreter's program; returns an Outcome.
 
-    Tests under sanitizers are left out: they compile and run a program of this machine.
+    running: a list that receives the process. Tests under sanitizers are left out: they compile
+    and run a program of this machine.
     """
     files = [str(build.ROOT / "tests" / f"test_{name}.py") for name in names]
     command = [str(program), "-m", "pytest", "--rootdir", str(build.ROOT), "-o", "pythonpath=",
                "-p", "no:cacheprovider", "-k", "not sanitizers", *files]  # fmt: skip
-    result = subprocess.run(command, capture_output=True, text=True, cwd=build.ROOT,
-                            stdin=subprocess.DEVNULL)  # fmt: skip
-    output = result.stdout + result.stderr
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, cwd=build.ROOT)  # fmt: skip
+    running.append(process)
+    output, _ = process.communicate()
     lines = [line for line in output.splitlines() if re.search(r"\d (passed|failed|error)", line)]
     line = lines[-1].strip("= ") if lines else "no test ran"
-    return Outcome(cpu, tuple(names), result.returncode == 0, line, output)
+    return Outcome(cpu, tuple(names), process.returncode == 0, line, output)
 
 
 def run_all(jobs, folder):
     """Yields the Outcome of each (names, cpu), as many at once as this machine has cores."""
     jobs = list(jobs)
     programs = {cpu: user.interpreter(cpu, folder) for cpu in {cpu for _, cpu in jobs}}
+    running = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from pool.map(lambda job: run_families(*job, programs[job[1]]), jobs)
+        try:
+            yield from pool.map(lambda job: run_families(*job, programs[job[1]], running), jobs)
+        except BaseException:  # such as an interrupt: the threads wait for these
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running:
+                process.kill()
+            raise
 
 
 def main():

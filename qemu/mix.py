@@ -61,8 +61,9 @@ def plugin(qemu=board.QEMU):
     if build.core.is_stale(library, [source]):
         library.parent.mkdir(parents=True, exist_ok=True)
         command = [build.core.host_target().cc, "-O2", "-shared", "-fPIC", "-fvisibility=hidden",
-                   f"-DMIX_API={api}", source, "-o", library]  # fmt: skip
+                   f"-DMIX_API={api}", source, "-o", build.core.part_of(library)]  # fmt: skip
         build.core.run(command)
+        build.core.part_of(library).replace(library)
     return library
 
 

@@ -99,8 +99,9 @@ def peer(cpu):
          ], "cmake")  # fmt: skip
     run(["cmake", "--build", out, "--target", "llama", "-j", os.cpu_count()], "make")
     run([f"{compiler}g++", "-O2", "-static", "-w", main, f"-I{folder}/include",
-         f"-I{folder}/ggml/include", *(out / library for library in LIBRARIES), "-o", program],
-        "g++")  # fmt: skip
+         f"-I{folder}/ggml/include", *(out / library for library in LIBRARIES),
+         "-o", build.core.part_of(program)], "g++")  # fmt: skip
+    build.core.part_of(program).replace(program)
     return program
 
 

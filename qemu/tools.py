@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+from kernel_llm.terminal import run_command
+
 PACKAGES = {
     "aarch64-linux-gnu-gcc": ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
     "aarch64-linux-gnu-g++": ("g++-aarch64-linux-gnu",),
@@ -54,4 +56,4 @@ def require(*programs):
 
 
 if __name__ == "__main__":
-    require(*EMULATION)
+    sys.exit(run_command("qemu.tools", lambda: require(*EMULATION)))

@@ -94,6 +94,23 @@ def test_any_bytes_pass_in_any_locale(locale):
     assert (b'"ids"' in output and b"\\ufffd" in output) or "\ufffd".encode() in output
 
 
+@pytest.mark.parametrize("words", [
+    "benches.prove --repeat 99 --samples 10 --busy 1",
+    "benches.suite --only arena --samples 9999999",
+    "benches.suite --only arena --samples 9999999 --against HEAD", "kernel_llm tokenize",
+    "tokenizer count " + VOCAB,
+])  # fmt: skip
+def test_ctrl_c_ends_a_command_and_all_it_started(words, tmp_path):
+    out = ["--out", str(tmp_path / "a.json")] if words.startswith("benches") else []
+    process = subprocess.Popen([sys.executable, "-m", *words.split(), *out], cwd=ROOT,
+                               stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    error = process.stderr.read()  # to its end: nobody is left who could write
+    assert process.wait(30) == 130 and b"Traceback" not in error and error.count(b"\n") <= 1
+
+
 @pytest.mark.parametrize("delay", [0.05, 0.15, 0.3, 0.6])
 def test_an_interrupt_at_any_time_is_no_traceback(delay):
     words = [sys.executable, "-m", "kernel_llm", *GENERATE[:-1], "100000", "--temp", "1"]

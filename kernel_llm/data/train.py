@@ -16,6 +16,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import time
 
 import torch
@@ -24,6 +25,7 @@ from torch.nn import functional
 
 from kernel_llm.data import corpus, export, measure
 from kernel_llm.data.network import Matrix, Model
+from kernel_llm.terminal import run_command
 
 SHAPE = {
     "n_vocab": 1024,
@@ -235,4 +237,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("kernel_llm.data.train", main))

@@ -24,6 +24,7 @@ from kernel_llm.gguf.read import GGUF
 from kernel_llm.image import Image
 from kernel_llm.model import Model, Sampler
 from kernel_llm.pack import pack
+from kernel_llm.terminal import run_command
 from make_data import make_gpt2, make_llama
 
 # -O0 compiles in a seventh of the time of -O1; as many images as 100,000 take as long with either.
@@ -129,4 +130,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("fuzz_model", main))

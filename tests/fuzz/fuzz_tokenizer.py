@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 import build
 from kernel_llm import Tokenizer
 from kernel_llm._abi import KLLM_STREAM_BYTES, KLLM_VOCAB_UNIGRAM
+from kernel_llm.terminal import run_command
 from kernel_llm.tokenizer.section import pack_vocab
 from tokenizer import Tokenizer as Twin
 from vocabularies import MAP, STAGES, TEXT_ALPHABET, oracle, pairs, sentencepiece, unigram
@@ -129,4 +130,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("fuzz_tokenizer", main))

@@ -71,12 +71,7 @@ def run(cbmc, name, sources=ROOT / "native" / "src"):
 
 
 def main():
-    from qemu.sysroot import NoSysroot
-
-    try:
-        cbmc = find_cbmc()
-    except NoSysroot as error:
-        sys.exit(f"no CBMC: {error}")
+    cbmc = find_cbmc()
     status = 0
     for name in sys.argv[1:] or PROOFS:
         started = time.monotonic()
@@ -86,8 +81,11 @@ def main():
         print(f"{verdict}  {name:26} {time.monotonic() - started:6.1f} s", flush=True)
         for line in failed:
             print("  " + line)
-    sys.exit(status)
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    from kernel_llm.terminal import run_command
+    from qemu.sysroot import NoSysroot
+
+    sys.exit(run_command("prove", main, (NoSysroot,)))
