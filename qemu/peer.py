@@ -16,7 +16,7 @@ import sys
 import tarfile
 from typing import NamedTuple
 
-from benches.peers_models import variant
+from benches.peers.models import variant
 from kernel_llm.pull import resolve
 from kernel_llm.terminal import Parser, run_command
 from qemu import build, mix, sysroot, tools, user

@@ -9,9 +9,10 @@ import textwrap
 
 import pytest
 
-from benches import peers, peers_models
-from benches.contest import Contest, Target, fresh, hold, local, remote, spawned
-from benches.peers_engines import PEERS, Engines, install_line
+from benches.peers import __main__ as peers
+from benches.peers import models
+from benches.peers.contest import Contest, Target, fresh, hold, local, remote, spawned
+from benches.peers.engines import PEERS, Engines, install_line
 from benches.remote import BuildError
 from benches.run import Options
 from conftest import ROOT
@@ -154,7 +155,7 @@ def test_an_engine_that_does_not_start_is_named(no_cache):
 
 
 def test_both_settings_are_tried_and_the_faster_kept():
-    from benches.peers_llama import best_setting
+    from benches.peers.llama import best_setting
 
     class Library:
         def settings(self):
@@ -220,9 +221,9 @@ def test_a_variant_is_made_once_and_again_when_the_model_changes(tiny_models, no
 
     model = no_cache / "model.gguf"
     model.write_bytes(tiny_models("llama", "f32").read_bytes())
-    first = peers_models.variant(model, "q8_0")
+    first = models.variant(model, "q8_0")
     stamp = first.stat().st_mtime_ns
-    assert peers_models.variant(model, "q8_0") == first and first.stat().st_mtime_ns == stamp
+    assert models.variant(model, "q8_0") == first and first.stat().st_mtime_ns == stamp
     assert {t.dtype for t in GGUF(str(first)).tensors if len(t.dims) == 2} == {8}
     model.write_bytes(tiny_models("llama", "f32", tied=False).read_bytes())
-    assert peers_models.variant(model, "q8_0") != first
+    assert models.variant(model, "q8_0") != first

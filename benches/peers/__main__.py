@@ -18,10 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAYON_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from benches import machine, peers_kernels, peers_models, peers_text, session, stats, table
-from benches.contest import Verdict, hold
+from benches import machine, session, stats, table
 from benches.declare import Selection, UsageError
-from benches.peers_engines import Engines
+from benches.peers import kernels, models, texts
+from benches.peers.contest import Verdict, hold
+from benches.peers.engines import Engines
 from benches.progress import progress
 from benches.remote import BuildError
 from benches.run import Options
@@ -104,7 +105,7 @@ def run(args, engines):
     resident = None
     if wants_resident and is_whole:
         try:
-            resident = peers_models.resident(_model_path(args), engines)
+            resident = models.resident(_model_path(args), engines)
         except BuildError as error:
             missing[RESIDENT] = str(error)
     engines.close()
@@ -123,16 +124,16 @@ def _declared(args, engines, missing):
     """Returns the Contests of all kinds; missing receives why a kind is left out."""
     out = []
     try:
-        out += peers_models.contests(_model_path(args), engines)
+        out += models.contests(_model_path(args), engines)
     except OSError as error:
         missing["models"] = str(error.strerror or error)
     try:
-        vocab = peers_text.vocab_path(args.model)
-        text = peers_text.sample(args.text)
-        out += peers_text.contests(vocab, text, engines, missing)
+        vocab = texts.vocab_path(args.model)
+        text = texts.sample(args.text)
+        out += texts.contests(vocab, text, engines, missing)
     except KllmError as error:
         missing["text"] = str(error)
-    return out + peers_kernels.contests()
+    return out + kernels.contests()
 
 
 def _model_path(args):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-One engine of a contest in a process of its own: `python -m benches.peers_worker MODULE [FOLDER]`.
+One engine of a contest in a process of its own: `python -m benches.peers.worker MODULE [FOLDER]`.
 
 MODULE is kernel_llm, llama_cpp or ik_llama_cpp; it is taken from FOLDER where one is given.
 Requests and answers as in remote.py; the first line it writes says its version.
@@ -128,7 +128,7 @@ class Ours:
 
 
 class _OurSession:
-    """Our model, called as a Session of peers_llama is."""
+    """Our model, called as a Session of llama.py is."""
 
     def __init__(self, spec):
         import kernel_llm
@@ -148,16 +148,16 @@ class Llama:
     """llama.cpp or ik_llama.cpp, each work with the settings that serve it best."""
 
     def __init__(self, module):
-        from benches import peers_llama
+        from benches.peers import llama
 
-        self._peers = peers_llama
-        self._library = peers_llama.Library(module)
+        self._llama = llama
+        self._library = llama.Library(module)
         self.version, self.info = self._library.version, self._library.info
         self._best = {}  # {(path, work): setting}
 
     def open(self, spec):
         if spec["work"] == "tokenize":
-            encode = self._peers.tokenizer(self._library, spec["path"])
+            encode = self._llama.tokenizer(self._library, spec["path"])
             text = spec["text"].encode()
 
             def run(loops):
@@ -167,7 +167,7 @@ class Llama:
             return run, ""
 
         def session(setting):
-            return self._peers.Session(self._library, spec["path"], spec["n_ctx"], N_BATCH,
+            return self._llama.Session(self._library, spec["path"], spec["n_ctx"], N_BATCH,
                                        spec["threads"], **setting)  # fmt: skip
 
         place = spec["path"], spec["work"]
@@ -178,7 +178,7 @@ class Llama:
                 run = work_run(opened, spec)
                 return lambda loops: run(loops * n_try)
 
-            self._best[place] = self._peers.best_setting(self._library, session, prepare)
+            self._best[place] = self._llama.best_setting(self._library, session, prepare)
         setting = self._best[place]
         opened = session(setting)
         run = work_run(opened, spec)

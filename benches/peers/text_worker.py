@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-One sample of an encoder in a process of its own: `python -m benches.text_worker NAME VOCAB TEXT`.
+One sample of an encoder in a process of its own: `-m benches.peers.text_worker NAME VOCAB TEXT`.
 
 VOCAB is a GGUF file, cut as GPT-2 does, TEXT a file. It writes the nanoseconds of one call, the
 first but for one over a few words, in which an encoder sets up what it has put off.
@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from benches.text_encoders import fast_encoders
+from benches.peers.encoders import fast_encoders
 
 
 def main(name, vocab, path):

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import tempfile
 
-from benches.peers_models import OURS
+from benches.peers.models import OURS
 
 FAST = (OURS, "gigatoken")  # the others take minutes for 20 MB
 LARGE_TEXT = LARGE_WORK = 1 << 20  # for such texts Tokenizer.encode takes so much

@@ -3,9 +3,9 @@
 
 import numpy as np
 
-from benches.contest import Contest, local
 from benches.declare import Selection, collect
-from benches.peers_models import OURS
+from benches.peers.contest import Contest, local
+from benches.peers.models import OURS
 
 N = 384
 

@@ -7,8 +7,8 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benches.contest import Contest, Target, remote
 from benches.machine import free_bytes
+from benches.peers.contest import Contest, Target, remote
 from benches.remote import BuildError
 from benches.seeded import Shape, weight_bytes, write_gguf
 from kernel_llm.files import cache_dir

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benches.declare import UsageError
-from benches.peers_models import AVX2, IK, LLAMA, OURS, folder
+from benches.peers.models import AVX2, IK, LLAMA, OURS, folder
 from benches.remote import BuildError, Process
 
-# What peers.py sets for the libraries it loads itself; an engine has the threads of its row.
+# What __main__.py sets for the libraries it loads itself; an engine has the threads of its row.
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS")
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 INSTALL = 'CMAKE_ARGS="{flags}" pip install --no-cache-dir --no-binary {package} {more}{package}'
 PACKAGE = "llama-cpp-python"
 NATIVE_FLAGS = "-DGGML_NATIVE=ON"
@@ -77,7 +77,7 @@ class Engines:
         found = importlib.machinery.PathFinder.find_spec(peer.module, where or None)
         if found is None and name != OURS:
             raise BuildError(f"not installed; {install_line(name)}")
-        process = Process([sys.executable, "-m", "benches.peers_worker", peer.module, *where],
+        process = Process([sys.executable, "-m", "benches.peers.worker", peer.module, *where],
                           cwd=ROOT, env=self._environment)  # fmt: skip
         try:
             hello = process.hello()

@@ -10,17 +10,17 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from benches.contest import Contest, Target, fresh, local, remote, spawned
 from benches.declare import UsageError
-from benches.peers_models import LLAMA, OURS
-from benches.text_encoders import (
+from benches.peers.contest import Contest, Target, fresh, local, remote, spawned
+from benches.peers.encoders import (
     LARGE_WORK,
     encoders,
     fast_encoders,
     our_encoder,
     tokenizer_of,
 )
-from benches.worst_text import worst_texts
+from benches.peers.models import LLAMA, OURS
+from benches.peers.worst_text import worst_texts
 
 TARGETS = {"gigatoken": Target(1.25), "tiktoken": Target(4), "tokie": Target(5), LLAMA: Target(30)}
 DECODE_BYTES_PER_S = 500e6
@@ -122,7 +122,7 @@ def _all_fresh(makers, texts):
 
 def _worker(name, path, text):
     """Returns the command that takes a sample of a text in a process of its own."""
-    return [sys.executable, "-m", "benches.text_worker", name, str(path), _file_of(text)]
+    return [sys.executable, "-m", "benches.peers.text_worker", name, str(path), _file_of(text)]
 
 
 @functools.lru_cache(maxsize=4)
