@@ -12,6 +12,9 @@ from kernel_llm import _abi
 from kernel_llm.tokenizer.section import pack_vocab
 from vocabularies import MAP, byte_level, check, encoder, pairs, sentencepiece, unigram
 
+sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
+import fuzz_tokenizer
+
 SECTIONS = {
     "bpe": pack_vocab(byte_level(merges=[(b"a", b"b")], specials=[b"<s>"], users=[b"@@"])),
     "spm": pack_vocab(sentencepiece()),
@@ -113,18 +116,7 @@ def test_damage_anywhere_is_refused_or_harmless():
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory):
     """check_tokenizer.c with sanitizers that stop at the first fault."""
-    sys.path.insert(0, str(ROOT / "native"))
-    import build
-
-    program = tmp_path_factory.mktemp("native") / "check_tokenizer"
-    target = build.host_target()
-    flags = ["-std=c11", "-O1", "-g", "-fno-strict-aliasing", "-fsanitize=address,undefined",
-             "-fno-sanitize-recover=all", *target.flags, f"-I{ROOT / 'native' / 'include'}",
-             f"-I{build.SOURCES / target.isa}"]  # fmt: skip
-    sources = [ROOT / "tests" / "native" / "check_tokenizer.c",
-               *(ROOT / "native" / "src" / "tokenizer").glob("*.c")]  # fmt: skip
-    build.run([target.cc, *flags, "-o", program, *sources])
-    return program
+    return fuzz_tokenizer.sanitized_program(tmp_path_factory.mktemp("native"))
 
 
 @pytest.mark.parametrize("name", ["bpe", "spm", "unigram", "pairs", "stages"])

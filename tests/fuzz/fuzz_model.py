@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import os
 import random
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "native"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from damaged import run_damaged
 
 import build
 from kernel_llm.errors import KllmError
@@ -105,16 +106,6 @@ def files(paths, n_case, number):
     return n_accepted
 
 
-def images(program, paths, n_case, number):
-    """Damaged images under the sanitizers; exits with their words at the first fault."""
-    for path in paths:
-        command = [program, path, str(n_case // len(paths)), str(number)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            sys.exit(f"SEED={number} {path.name}: {done.stderr[:4000]}")
-        print("  " + done.stdout.strip(), flush=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description="damaged models, for long")
     parser.add_argument("--cases", type=int, default=20_000, metavar="N", help="models in all")
@@ -126,7 +117,8 @@ def main():
         n_accepted = files([gguf for gguf, _ in pairs], n_case // 4, number)
         print(f"  {n_accepted} of them run", flush=True)
         print(f"fuzz_model: {n_case} damaged images", flush=True)
-        images(sanitized_program(folder), [image for _, image in pairs], n_case, number)
+        paths = [image for _, image in pairs]
+        run_damaged(sanitized_program(folder), paths, n_case, number)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ it.
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "native"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from damaged import run_damaged
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
@@ -88,24 +88,25 @@ def against_twin(metadata, n_case, number):
     check_all(check, TEXT.map(str.encode) | st.binary(), n_case, number)
 
 
+def sanitized_program(folder):
+    """Builds tests/native/check_tokenizer.c and the tokenizer under the sanitizers."""
+    program = Path(folder, "check_tokenizer")
+    target = build.host_target()
+    build.run([target.cc, "-std=c11", "-O1", "-g", "-fno-strict-aliasing", *target.flags,
+               "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+               f"-I{build.HEADER.parent}", f"-I{build.SOURCES / target.isa}", "-o", program,
+               build.ROOT / "tests" / "native" / "check_tokenizer.c",
+               *(build.SOURCES / "tokenizer").glob("*.c")])  # fmt: skip
+    return program
+
+
 def sanitized(sections, n_case, number):
     """Damaged sections under the address and undefined-behaviour sanitizers."""
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder, "check_tokenizer")
-        target = build.host_target()
-        build.run([target.cc, "-std=c11", "-O1", "-g", "-fno-strict-aliasing", *target.flags,
-                   "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
-                   f"-I{build.HEADER.parent}", f"-I{build.SOURCES / target.isa}", "-o", program,
-                   build.ROOT / "tests" / "native" / "check_tokenizer.c",
-                   *(build.SOURCES / "tokenizer").glob("*.c")])  # fmt: skip
-        for section in sections:
-            path = Path(folder, "section")
+        paths = [Path(folder, f"section{idx}") for idx in range(len(sections))]
+        for path, section in zip(paths, sections, strict=True):
             path.write_bytes(section)
-            command = [program, path, str(n_case // len(sections)), str(number)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode != 0:
-                sys.exit(f"SEED={number}: {done.stderr[:4000]}")
-            print("  " + done.stdout.strip(), flush=True)
+        run_damaged(sanitized_program(folder), paths, n_case, number)
 
 
 def main():

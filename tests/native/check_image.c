@@ -5,27 +5,11 @@
 //
 // Built with the address and undefined-behaviour sanitizers, which find what goes wrong: image and
 // arena are of exactly the size that the check and the plan were given.
-#define _POSIX_C_SOURCE 200809L
+#include "damage.h"
+
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "kllm.h"
-
-static uint64_t state;
-
-static uint64_t draw(uint64_t n) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % n;
-}
-
-static void *buffer(size_t n_bytes) {
-    void *bytes;
-    return posix_memalign(&bytes, 64, n_bytes > 0 ? n_bytes : 1) == 0 ? bytes : (exit(2), NULL);
-}
 
 // Makes the checksums of table and header true again, where they can be found.
 static void reseal(uint8_t *image, size_t n_bytes) {
@@ -78,7 +62,7 @@ static void generate(void *arena, const uint8_t *image, const struct kllm_config
     const struct kllm_image *m = (const void *)image;
     uint32_t ids[64], slots[64] = {0};
     uint64_t n_ids;
-    uint8_t *work = buffer(KLLM_ENCODE_WORK_BYTES);
+    uint8_t *work = buffer(8, KLLM_ENCODE_WORK_BYTES);
     const uint8_t text[] = "the hello, \xc3\xa9\xf0\x9f\x98\x80 <|im_end|>\xff";
     int32_t status = kllm_encode(image + m->vocab_off, work, text, sizeof text - 1,
                                  KLLM_ENCODE_AFFIX | KLLM_ENCODE_SPECIAL, ids, 64, &n_ids);
@@ -113,7 +97,7 @@ static int use(const uint8_t *image, size_t n_bytes) {
     if (kllm_plan(&plan, image, &config) != KLLM_OK || plan.n_bytes > (uint64_t)64 << 20) {
         return 0;
     }
-    void *arena = buffer(plan.n_bytes);
+    void *arena = buffer(64, plan.n_bytes);
     memset(arena, 0xa5, plan.n_bytes);
     if (kllm_open(arena, plan.n_bytes, image, n_bytes, &config) == KLLM_OK &&
         kllm_team_start(arena) == KLLM_OK) {
@@ -124,37 +108,18 @@ static int use(const uint8_t *image, size_t n_bytes) {
     return 1;
 }
 
+// Damages an image, and cuts off every sixteenth.
+static int check(uint8_t *image, size_t n_bytes) {
+    size_t n_held = draw(16) == 0 ? draw(n_bytes) : n_bytes;
+    damage(image, n_bytes);
+    uint8_t *held = buffer(64, n_held);
+    memcpy(held, image, n_held);
+    uint64_t bad_off;
+    int is_used = kllm_image_check(held, n_held, &bad_off) == KLLM_OK && use(held, n_held);
+    free(held);
+    return is_used;
+}
+
 int main(int argc, char **argv) {
-    FILE *file = argc == 4 ? fopen(argv[1], "rb") : NULL;
-    if (file == NULL) {
-        return 2;
-    }
-    state = strtoull(argv[3], NULL, 0) * 2 + 1;
-    fseek(file, 0, SEEK_END);
-    size_t n_bytes = (size_t)ftell(file);
-    rewind(file);
-    uint8_t *whole = buffer(n_bytes);
-    if (fread(whole, 1, n_bytes, file) != n_bytes) {
-        return 2;
-    }
-    fclose(file);
-    unsigned long n_used = 0;
-    unsigned long count = strtoul(argv[2], NULL, 0);
-    for (unsigned long i = 0; i < count; i++) {
-        size_t n_held = draw(16) == 0 ? draw(n_bytes) : n_bytes;
-        uint8_t *image = buffer(n_bytes);
-        memcpy(image, whole, n_bytes);
-        damage(image, n_bytes);
-        uint8_t *held = buffer(n_held);
-        memcpy(held, image, n_held);
-        free(image);
-        uint64_t bad_off;
-        if (kllm_image_check(held, n_held, &bad_off) == KLLM_OK) {
-            n_used += (unsigned long)use(held, n_held);
-        }
-        free(held);
-    }
-    free(whole);
-    printf("%lu images damaged, %lu of them run\n", count, n_used);
-    return 0;
+    return damage_copies(argc, argv, "images", 64, check);
 }

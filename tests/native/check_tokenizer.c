@@ -5,25 +5,9 @@
 //
 // Built with the address and undefined-behaviour sanitizers, which find what goes wrong: every
 // buffer is of exactly the size that kllm.h asks for.
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "damage.h"
 
 #include "kllm.h"
-
-static uint64_t state;
-
-static uint64_t draw(uint64_t n) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % n;
-}
-
-static void *buffer(size_t n_bytes) {
-    void *bytes = aligned_alloc(8, (n_bytes + 7) & ~(size_t)7);
-    return bytes != NULL ? bytes : (exit(2), NULL);
-}
 
 static uint8_t *random_text(size_t n_bytes) {
     static const char *const alphabets[] = {"aestr ' \n1", "a", "\xe2\x96\x81 \xf0\x9f<s>|",
@@ -58,7 +42,7 @@ static void use(const uint8_t *section) {
     uint8_t *text = random_text(n_bytes);
     uint32_t *ids = malloc(n_ids > 0 ? n_ids * 4 : 1);
     size_t work_bytes = KLLM_ENCODE_WORK_BYTES + (draw(2) ? draw(5000) : 0);
-    void *work = buffer(work_bytes);
+    void *work = buffer(8, work_bytes);
     memset(work, 0, work_bytes);
     kllm_encode_size(work, work_bytes);
     uint64_t n_out;
@@ -88,34 +72,16 @@ static void damage(uint8_t *section, size_t n_bytes) {
     }
 }
 
+static int check(uint8_t *section, size_t n_bytes) {
+    damage(section, n_bytes);
+    uint64_t bad_off;
+    int is_good = kllm_vocab_check(section, n_bytes, &bad_off) == KLLM_OK;
+    if (is_good) {
+        use(section);
+    }
+    return is_good;
+}
+
 int main(int argc, char **argv) {
-    FILE *file = argc == 4 ? fopen(argv[1], "rb") : NULL;
-    if (file == NULL) {
-        return 2;
-    }
-    state = strtoull(argv[3], NULL, 0) * 2 + 1;
-    fseek(file, 0, SEEK_END);
-    size_t n_bytes = (size_t)ftell(file);
-    rewind(file);
-    uint8_t *whole = buffer(n_bytes);
-    if (fread(whole, 1, n_bytes, file) != n_bytes) {
-        return 2;
-    }
-    fclose(file);
-    unsigned long n_used = 0;
-    unsigned long count = strtoul(argv[2], NULL, 0);
-    for (unsigned long i = 0; i < count; i++) {
-        uint8_t *section = buffer(n_bytes);
-        memcpy(section, whole, n_bytes);
-        damage(section, n_bytes);
-        uint64_t bad_off;
-        if (kllm_vocab_check(section, n_bytes, &bad_off) == KLLM_OK) {
-            use(section);
-            n_used++;
-        }
-        free(section);
-    }
-    free(whole);
-    printf("%lu sections damaged, %lu of them used\n", count, n_used);
-    return 0;
+    return damage_copies(argc, argv, "sections", 8, check);
 }
