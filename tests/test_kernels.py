@@ -22,7 +22,7 @@ def build_check(source, target, flags=()):
     archive = build.build_archive(target)
     program = target.build_dir / Path(source).stem
     path = ROOT / "tests" / "native" / source
-    if build.is_stale(program, [path, archive]):
+    if build.is_stale(program, [path, archive, *path.parent.glob("*.h")]):
         build.run([target.cc, *C_FLAGS, *target.flags, *flags, f"-I{build.NATIVE / 'include'}",
                    path, archive, "-lm", "-pthread", "-o", program])  # fmt: skip
     return program
