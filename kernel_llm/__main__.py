@@ -51,6 +51,12 @@ def build_parser():
     def add(name, what):
         return verbs.add_parser(name, help=what, description=what)
 
+    _add_file_verbs(add)
+    _add_text_verbs(add)
+    return parser
+
+
+def _add_file_verbs(add):
     p = add("pull", "fetch a model by name and print its path")
     p.add_argument("name", help="of a model, such as smollm2-135m")
     p.add_argument("--verify", action="store_true", help="hash a model that is there already")
@@ -76,6 +82,8 @@ def build_parser():
     p.add_argument("type", choices=["q8_0", "q4_0", "f16", "f32"])
     p.add_argument("-o", "--output", required=True, metavar="FILE")
 
+
+def _add_text_verbs(add):
     p = add("generate", "continue a prompt")
     _add_model(p)
     p.add_argument("-p", "--prompt", help="the prompt; - or nothing reads standard input")
@@ -114,7 +122,6 @@ def build_parser():
     p.add_argument("--tokens", type=positive, metavar="N", help="score the first N tokens only")
     p.add_argument("--json", action="store_true", help="for a program to read")
     _add_engine(p)
-    return parser
 
 
 def main(argv=None):

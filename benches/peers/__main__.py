@@ -86,6 +86,8 @@ def run(args, engines):
     if args.list:
         for text in [c.key for c in declared] + [RESIDENT] * wants_resident:
             _say(text)
+        for name, why in missing.items():
+            _say(f"skipped: {name}: {why}")
         return 0
     before, cpu_before = machine.conditions(), session.cpu_seconds()
     outcomes, is_whole = [], True
