@@ -14,7 +14,7 @@ from kernel_llm.model import Model, Sampler
 from kernel_llm.progress import show_progress
 from kernel_llm.pull import resolve
 from kernel_llm.summary import summary
-from kernel_llm.terminal import printable
+from kernel_llm.terminal import printable, standard_input
 
 
 def _open(args, **options):
@@ -33,7 +33,7 @@ def _read_text(args):
         with open(args.file, "rb") as file:
             return file.read()
     if args.prompt is None or args.prompt == "-":
-        return sys.stdin.buffer.read()
+        return standard_input().read()
     return args.prompt.encode("utf-8", "surrogateescape")
 
 

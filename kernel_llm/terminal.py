@@ -36,6 +36,13 @@ def printable(text):
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def standard_input():
+    """Returns standard input for reading bytes; tells a person at a terminal that it is read."""
+    if sys.stdin.isatty():
+        print("reading standard input; Ctrl-D ends it", file=sys.stderr)
+    return sys.stdin.buffer
+
+
 def run_command(name, action, errors=()):
     """
     Calls action() and returns the exit status: what it returned or 0, 2 after an error, of which

@@ -111,6 +111,19 @@ def test_ctrl_c_ends_a_command_and_all_it_started(words, tmp_path):
     assert process.wait(30) == 130 and b"Traceback" not in error and error.count(b"\n") <= 1
 
 
+def test_a_person_at_a_terminal_is_told_that_text_is_waited_for():
+    for words in (("kernel_llm", "tokenize"), ("tokenizer", "count", VOCAB)):
+        terminal, inside = os.openpty()
+        process = subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, stdin=inside,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        os.write(terminal, b"a\n\x04")
+        out, error = process.communicate(timeout=60)
+        os.close(terminal)
+        os.close(inside)
+        assert process.returncode == 0 and out
+        assert error == b"reading standard input; Ctrl-D ends it\n"
+
+
 @pytest.mark.parametrize("delay", [0.05, 0.15, 0.3, 0.6])
 def test_an_interrupt_at_any_time_is_no_traceback(delay):
     words = [sys.executable, "-m", "kernel_llm", *GENERATE[:-1], "100000", "--temp", "1"]

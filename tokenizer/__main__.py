@@ -12,7 +12,7 @@ import sys
 from kernel_llm._abi import KLLM_ERR_FORMAT
 from kernel_llm.errors import KllmError
 from kernel_llm.files import naming
-from kernel_llm.terminal import Parser, positive, run_command
+from kernel_llm.terminal import Parser, positive, run_command, standard_input
 
 _CHUNK_BYTES = 1 << 20
 _LONG_BYTES = 16 << 20  # a bar is worth it
@@ -64,7 +64,7 @@ def build_parser():
 def _opened(path):
     """Gives (file open for reading bytes, its size or None)."""
     if path == "-":
-        yield sys.stdin.buffer, None
+        yield standard_input(), None
         return
     with open(path, "rb") as file:
         yield file, os.fstat(file.fileno()).st_size
