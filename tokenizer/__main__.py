@@ -16,7 +16,6 @@ from kernel_llm.terminal import Parser, positive, run_command, standard_input
 
 _CHUNK_BYTES = 1 << 20
 _LONG_BYTES = 16 << 20  # a bar is worth it
-_CHUNK_IDS = 1 << 16
 
 
 def build_parser():
