@@ -17,8 +17,8 @@
 enum { TILE_TOKENS = 5, TILE_GROUPS = 2, MAX_GROUPS = 3 };
 
 // How far ahead weights are asked for where reading is the limit of several tokens, in the second
-// cache: the next page, which the CPU itself does not look into.
-enum { AHEAD_BYTES = 4096 };
+// cache; the CPU itself does not look into the next page.
+enum { AHEAD_BYTES = 8192 };
 
 // What differs between the weight types; always a compile-time constant.
 struct weight_type {
