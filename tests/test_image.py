@@ -1,5 +1,7 @@
 """The image check: whatever bytes it is given, it refuses them or they are safe to run."""
 
+import contextlib
+import io
 import struct
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, SEED
-from kernel_llm import _abi, layout
+from kernel_llm import _abi, layout, pack
 from kernel_llm import _native as native
 from kernel_llm.encoder import Encoder
 from kernel_llm.errors import KllmError
@@ -17,6 +19,7 @@ from kernel_llm.gguf.read import GGUF
 from kernel_llm.image import Image
 from kernel_llm.model import Model
 from kernel_llm.opening import open_image, packed_path
+from kernel_llm.progress import show_progress
 
 sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
 import fuzz_model
@@ -198,3 +201,27 @@ def test_the_image_holds_the_tensors_of_the_file(tiny_models, tmp_path, monkeypa
         assert found == raw[tensor.off : tensor.off + tensor.n_bytes], name
     assert Encoder(image.address + image.vocab_off).encode("hello")
     image.close()
+
+
+def test_an_image_is_written_by_whole_pages(tiny_models, tmp_path, monkeypatch):
+    ends = []  # of every write, and what it brought
+
+    class Recorder(io.FileIO):
+        def write(self, content):
+            ends.append((self.tell() + len(content), len(content)))
+            return super().write(content)
+
+    @contextlib.contextmanager
+    def recording(path):
+        with io.BufferedWriter(Recorder(path, "w"), page) as file:
+            yield file
+
+    page = 4096
+    monkeypatch.setattr(pack, "HUGE_PAGE_BYTES", page)
+    monkeypatch.setattr(pack, "atomic_write", recording)
+    image = tmp_path / "model.kllm"
+    pack.pack(tiny_models("llama", "f32"), image, show_progress)
+    body, (tail, header) = ends[:-2], ends[-2:]
+    assert all(end % page == 0 and n % page == 0 for end, n in body), ends[:3]
+    assert tail[0] == image.stat().st_size and header[0] == header[1]
+    assert len(body) == image.stat().st_size // page
