@@ -2,7 +2,7 @@
 
 from kernel_llm._port import const
 
-ABI_VERSION = const(2825861545)
+ABI_VERSION = const(1952397767)
 
 KLLM_OK = const(0)
 KLLM_ERR_ABI = const(-1)
@@ -36,11 +36,12 @@ KLLM_MAX_BATCH = const(4096)
 KLLM_MAX_SLOT = const(256)
 KLLM_MAX_THREAD = const(64)
 KLLM_VOCAB_MAGIC = const(1331055691)
-KLLM_VOCAB_LAYOUT = const(1)
+KLLM_VOCAB_LAYOUT = const(2)
 KLLM_VOCAB_HEADER_BYTES = const(256)
 KLLM_NO_TOKEN = const(-1)
 KLLM_MAX_MERGE = const(1048576)
 KLLM_MAX_TOKEN_BYTES = const(1024)
+KLLM_N_ASCII = const(128)
 KLLM_CLASS_BLOCK = const(128)
 KLLM_CLASS_BLOCKS = const(8704)
 KLLM_ENCODE_WORK_BYTES = const(262144)
@@ -66,6 +67,7 @@ KLLM_VOCAB_SPACE_PREFIX = const(4)
 KLLM_VOCAB_SPACE_SPLITS = const(8)
 KLLM_VOCAB_WORDS_FIRST = const(16)
 KLLM_VOCAB_FEW_SPACES = const(32)
+KLLM_VOCAB_FIRSTS = const(64)
 KLLM_TOKEN_UNDEFINED = const(0)
 KLLM_TOKEN_NORMAL = const(1)
 KLLM_TOKEN_UNKNOWN = const(2)
@@ -269,7 +271,10 @@ KLLM_VOCAB = (
         "map_off": (168, "<Q"),
         "map_bytes": (176, "<Q"),
         "longest": (184, "<Q"),
-        "reserved": (192, 64),
+        "word_factor_off": (192, "<Q"),
+        "pair_factor_off": (200, "<Q"),
+        "first_off": (208, "<Q"),
+        "reserved": (216, 40),
     },
 )
 KLLM_WORD = (

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from conftest import SEED
 from kernel_llm import _abi
 from kernel_llm import _native as native
+from kernel_llm.tokenizer import section
 from kernel_llm.tokenizer.section import pack_vocab
 from tokenizer import Tokenizer
 from tokenizer.bpe_slow import merge_by_list, merge_by_score
@@ -46,9 +47,9 @@ class Both:
 
     def __init__(self, metadata, pre=None):
         self.metadata = metadata
-        section = pack_vocab(metadata, pre)
-        self.c = encoder(section)
-        self.twin = Tokenizer(section)
+        packed = pack_vocab(metadata, pre)
+        self.c = encoder(packed)
+        self.twin = Tokenizer(packed)
 
     def encode(self, text, **options):
         ids = self.c.encode(text, **{"affix": False, **options})
@@ -202,6 +203,7 @@ PAIRS = Both(pairs("llama-bpe", seed=2))
 LONG_WORDS = {
     "one letter": lambda rng: b"a" * 20001,
     "two letters": lambda rng: b"ab" * 9999,
+    "two runs": lambda rng: b"a" * 9000 + b"e" * 9000,
     "random letters": lambda rng: bytes(rng.choices(b"aestrlvmSTRA", k=20000)),
     "random bytes": lambda rng: bytes(rng.choices(range(128, 256), k=20000)),
     "ideographs": lambda rng: "".join(rng.choices("中é", k=9000)).encode(),
@@ -210,6 +212,28 @@ LONG_WORDS = {
     "words of 65 to 120 bytes": lambda rng: b" ".join(
         bytes(rng.choices(b"aestr", k=rng.randrange(65, 120))) for _ in range(60)),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_merges_that_go_first_change_nothing(monkeypatch, seed):
+    # Few bytes, many merges, in an order no training would give; the twin does without the table.
+    monkeypatch.setattr(section, "LEAST_FOR_FIRSTS", 1)
+    rng = random.Random(f"{SEED} {seed}")
+    alphabet = [b"a", b"b", b"-", b" ", b"\n", "é".encode()[:1]][: rng.randrange(2, 7)]
+    parts, merges = list(alphabet), set()
+    for _ in range(rng.randrange(1, 40)):
+        merges.add((rng.choice(parts), rng.choice(parts)))
+        parts += [left + right for left, right in merges if len(left + right) < 9]
+    merges = sorted(merges, key=lambda merge: len(merge[0] + merge[1]) + rng.choice((0, 0, 9)))
+    metadata = byte_level(merges=merges)
+    if seed % 3 == 0:  # a byte without a token
+        metadata[KEY + "tokens"][ord("=")] = b"no byte"
+        alphabet.append(b"=")
+    both = Both(metadata)
+    assert both.twin.vocab.flags & _abi.KLLM_VOCAB_FIRSTS
+    for n in [*range(1, 16), *range(16, 300, 25)]:
+        both.encode(b"".join(rng.choices(alphabet, k=n)))
+        both.encode(rng.choice(alphabet) * n)
 
 
 @pytest.mark.parametrize("kind", sorted(LONG_WORDS))

@@ -55,7 +55,7 @@ def test_any_extreme_in_the_header_is_refused_or_harmless(name, field):
 
 @pytest.mark.parametrize("field, value, status", [
     ("magic", 0, _abi.KLLM_ERR_FORMAT),
-    ("layout", 2, _abi.KLLM_ERR_ABI),
+    ("layout", 1, _abi.KLLM_ERR_ABI),
     ("kind", 4, _abi.KLLM_ERR_UNSUPPORTED),
     ("pre", 99, _abi.KLLM_ERR_UNSUPPORTED),
     ("bos", 100000, _abi.KLLM_ERR_FORMAT),
@@ -82,15 +82,25 @@ def test_a_wrong_entry_of_a_table_is_named_by_its_offset(table, entry, value):
     assert off <= bad_off < off + 16
 
 
-def test_a_hash_table_without_an_empty_slot_is_refused():
+def test_a_merge_that_goes_first_has_a_rank():
+    section = pack_vocab(pairs())
+    off = struct.unpack_from("<Q", section, FIELDS["first_off"][0])[0]
+    n_merge = struct.unpack_from("<I", section, FIELDS["n_merge"][0])[0]
+    last = off + 8 * (_abi.KLLM_N_ASCII**2 - 1)
+    assert check(changed(section, last, "<Q", (n_merge - 1) << 40))[0] == _abi.KLLM_OK
+    assert check(changed(section, last, "<Q", n_merge << 40)) == (_abi.KLLM_ERR_FORMAT, last)
+
+
+def test_a_hash_table_without_an_empty_slot_is_harmless():
     section = bytearray(SECTIONS["bpe"])
     for table, bits, slot in (("word_off", "word_bits", struct.pack("<QII", 1, 2, 1 << 20)),
-                              ("pair_off", "pair_bits", struct.pack("<Q", 1 << 44))):  # fmt: skip
+                              ("pair_off", "pair_bits", struct.pack("<Q", 1 << 40))):  # fmt: skip
         off = struct.unpack_from("<Q", section, FIELDS[table][0])[0]
         n_slot = 1 << struct.unpack_from("<I", section, FIELDS[bits][0])[0]
         full = bytearray(section)
         full[off : off + n_slot * len(slot)] = slot * n_slot
-        assert check(full) == (_abi.KLLM_ERR_FORMAT, off)
+        assert check(full)[0] == _abi.KLLM_OK
+        use(full)
 
 
 def use(section):

@@ -6,6 +6,7 @@ import pytest
 
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
+from kernel_llm.tokenizer import tables
 from kernel_llm.tokenizer.pre_names import pre_names
 from kernel_llm.tokenizer.section import pack_vocab
 from tokenizer import Vocab
@@ -170,3 +171,18 @@ def test_packing_the_same_twice_gives_the_same_bytes():
         assert section == pack_vocab(metadata)
         assert len(section) % _abi.KLLM_ALIGN == 0
         assert check(section) == (0, 0)
+
+
+def test_texts_whose_hashes_fall_together_are_refused():
+    golden, mask = 0x9E3779B97F4A7C15, (1 << 64) - 1
+    lo, hi = 0x0123456789ABCDEF, 0x11223344
+    mixed = tables.mix(lo) - 1  # so that it adds up to the same with hi + 1
+    product = mixed ^ mixed >> 32
+    other = product * pow(golden, -1, 1 << 64) & mask
+    assert tables.mix(other) == mixed
+    texts = [
+        a.to_bytes(8, "little") + b.to_bytes(4, "little") for a, b in ((lo, hi), (other, hi + 1))
+    ]
+    with pytest.raises(KllmError, match="fall together") as caught:
+        tables.hash_words({text: id for id, text in enumerate(texts)})
+    assert caught.value.code == UNSUPPORTED

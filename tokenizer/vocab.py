@@ -10,11 +10,12 @@ TOKEN_ID = const(0xFFFFF)
 WHOLE = const(1 << 24)  # of a word: its text alone encodes to this one token
 _SHORT_BYTES = const(12)
 _MASK = const(0xFFFFFFFFFFFFFFFF)
+_GOLDEN = const(0x9E3779B97F4A7C15)
 
 
 def mix(x):
     """Returns the 64-bit hash of a 64-bit number."""
-    x = (x * 0x9E3779B97F4A7C15) & _MASK
+    x = (x * _GOLDEN) & _MASK
     return x ^ (x >> 32)
 
 
@@ -79,33 +80,28 @@ class Vocab:
         """Returns the token that the merge of a rank makes."""
         return self._u32(self.merge_off, rank)
 
+    def _place(self, hash, factor_off, n_bit):
+        """Returns the slot of the key that has a hash; of another key if it is not there."""
+        hash &= _MASK
+        factor = self.data[factor_off + ((hash ^ (hash >> 32)) & ((1 << (n_bit - 2)) - 1))]
+        return ((hash * factor) & _MASK) >> (64 - n_bit)
+
     def find_word(self, text):
         """Returns the token with a text: its id, plus WHOLE if it has that mark; None if none."""
         lo, hi, length = word_key(text)
-        mask = (1 << self.word_bits) - 1
-        i = (mix((mix(lo) + hi) & _MASK) >> (32 - self.word_bits)) & mask
-        while True:
-            slot_lo, slot_hi, token = struct.unpack_from("<QII", self.data, self.word_off + 16 * i)
-            if token == 0:
-                return None
-            if slot_lo == lo and slot_hi == hi and (token >> 20) & 15 == length:
-                found = token & (TOKEN_ID | WHOLE)
-                if length < 15 or self.text(found & TOKEN_ID) == text:
-                    return found
-            i = (i + 1) & mask
+        i = self._place((mix(lo) + hi) * _GOLDEN, self.word_factor_off, self.word_bits)
+        slot_lo, slot_hi, token = struct.unpack_from("<QII", self.data, self.word_off + 16 * i)
+        if slot_lo != lo or slot_hi != hi or (token >> 20) & 15 != length:
+            return None
+        found = token & (TOKEN_ID | WHOLE)
+        return found if length < 15 or self.text(found & TOKEN_ID) == text else None
 
     def find_pair(self, left, right):
         """Returns the rank of the merge of two tokens, None if they do not merge."""
         key = left << 20 | right
-        mask = (1 << self.pair_bits) - 1
-        i = (mix(key) >> (32 - self.pair_bits)) & mask
-        while True:
-            slot = struct.unpack_from("<Q", self.data, self.pair_off + 8 * i)[0]
-            if slot == _MASK:
-                return None
-            if slot >> 24 == key:
-                return slot & 0xFFFFFF
-            i = (i + 1) & mask
+        i = self._place(key * _GOLDEN, self.pair_factor_off, self.pair_bits)
+        slot = struct.unpack_from("<Q", self.data, self.pair_off + 8 * i)[0]
+        return slot & 0xFFFFF if slot >> 20 == key else None
 
     def class_of(self, code):
         """Returns the class of a character, one of the numbers of tokenizer.pretokenize."""

@@ -15,6 +15,7 @@ from kernel_llm.tokenizer.pre_names import PRE_NAMES, pre_names
 from kernel_llm.tokenizer.tables import (
     byte_of_char,
     class_table,
+    first_merges,
     hash_pairs,
     hash_words,
     merge_whole,
@@ -27,6 +28,7 @@ KEY = "tokenizer.ggml."
 RSTRIP = "kernel_llm.rstrip"  # ids of tokens that take the white space after them
 LOOKUP_FIRST = "kernel_llm.lookup_first"  # a word that is a token is taken whole; no GGUF key
 NO_TOKEN = 0xFFFFFFFF
+LEAST_FOR_FIRSTS = 1000  # merges: the table is not worth its 128 KiB for fewer
 SPACE_MARK = b"\xe2\x96\x81"  # U+2581, SentencePiece's visible space
 BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>\Z")
 
@@ -311,11 +313,14 @@ def pack_vocab(metadata, pre=None):
     )
 
     scores, ranks, made = array("I"), {}, array("I")
-    n_class_block, classes = 0, b""
+    n_class_block, classes, firsts = 0, b"", b""
     if is_bpe:
         ranks, made = _merges(metadata, known)
         byte_tokens = _bpe_bytes(known)
         words = merge_whole(texts, known, types, byte_tokens, ranks, made, lookup_first)
+        if len(made) >= LEAST_FOR_FIRSTS:
+            firsts = first_merges(tokens, byte_tokens, ranks, made)
+            flags |= _abi.KLLM_VOCAB_FIRSTS
         n_class_block, classes = class_table()
     else:
         byte_tokens = _spm_bytes(tokens, types, ids["unk"])
@@ -331,8 +336,8 @@ def pack_vocab(metadata, pre=None):
             flags |= _abi.KLLM_VOCAB_SPACE_SPLITS
 
     char_map = _char_map(metadata) if is_unigram else b""
-    word_bits, word_table = hash_words(words)
-    pair_bits, pair_table = hash_pairs(ranks)
+    word_bits, word_table, word_factors = hash_words(words)
+    pair_bits, pair_table, pair_factors = hash_pairs(ranks)
     special = [i for i in range(len(tokens)) if types[i] in SPECIAL_TYPES and texts[i]]
     special = _lowest_by_text(special, texts)
     user = [i for i in special if types[i] == _abi.KLLM_TOKEN_USER]
@@ -351,7 +356,9 @@ def pack_vocab(metadata, pre=None):
     return section(fields, [
         ("start_off", starts.tobytes()), ("text_off", b"".join(texts)),
         ("type_off", _with_strips(types, metadata, tokens)), ("byte_off", byte_tokens.tobytes()),
-        ("word_off", word_table), ("pair_off", pair_table), ("merge_off", made.tobytes()),
+        ("word_off", word_table), ("word_factor_off", word_factors),
+        ("pair_off", pair_table), ("pair_factor_off", pair_factors),
+        ("merge_off", made.tobytes()), ("first_off", firsts),
         ("score_off", scores.tobytes()), ("special_off", array("I", special + user).tobytes()),
         ("class_off", classes), ("map_off", char_map),
     ])  # fmt: skip

@@ -4,15 +4,21 @@ The tables of a vocab section, and which tokens their own text encodes to. CPyth
 
 import struct
 from array import array
-from itertools import pairwise
+from itertools import pairwise, product
 
 from kernel_llm import _abi
+from kernel_llm.errors import KllmError
 from kernel_llm.tokenizer import unicode_data
 
 MASK = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15
 PLAIN_TYPES = (_abi.KLLM_TOKEN_UNDEFINED, _abi.KLLM_TOKEN_NORMAL)
 SHORT_BYTES = 12  # as in native/src/tokenizer/vocab.h
 WHOLE = 1 << 24
+MIN_BITS = 4  # of a hash table
+BUCKET_BITS = 2  # a bucket for so many slots
+NO_RANK = (1 << 20) - 1
+NO_TOKEN = 0xFFFFFFFF
 
 
 def _byte_chars():
@@ -29,7 +35,7 @@ byte_of_char = _byte_chars()
 
 def mix(x):
     """Returns the 64-bit hash of a 64-bit number; vocab.h has the same."""
-    x = x * 0x9E3779B97F4A7C15 & MASK
+    x = x * GOLDEN & MASK
     return x ^ x >> 32
 
 
@@ -45,39 +51,101 @@ def word_key(text):
     return mix(h ^ int.from_bytes(text[whole:], "little")), 0, 15
 
 
-def _table_bits(n):
-    """Returns log2 of the slots for n entries: a third to two thirds of them are taken."""
-    return max(4, (3 * n // 2).bit_length())
+def _place(products):
+    """
+    Returns (bits, factors, slots): a table of 1 << bits slots, and each product's own slot in it.
+
+    products: the hashes of all keys, 64 bits each. Those of a bucket share a factor, under which
+    their highest bits are slots that no other has. slots: {slot: index of its product}.
+    """
+    least = max(MIN_BITS, (5 * len(products) // 4).bit_length())  # four fifths are taken at most
+    for bits in range(least, least + 3):
+        placed = _place_in(products, bits)
+        if placed:
+            return bits, *placed
+    raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, "tokenizer.ggml.tokens: hashes fall together")
+
+
+def _bucket(hash, n_bucket):
+    return (hash ^ hash >> 32) & n_bucket - 1
+
+
+def _place_in(products, bits):
+    """Returns (factors, slots), None if there is a bucket that no factor suits."""
+    n_bucket = 1 << bits - BUCKET_BITS
+    buckets = {}
+    for idx, hash in enumerate(products):
+        buckets.setdefault(_bucket(hash, n_bucket), []).append(idx)
+    slots, factors = {}, bytearray(n_bucket)
+    # The fullest first; before them a hash of 0, which has slot 0 under any factor.
+    order = sorted(
+        buckets.values(), key=lambda idxs: (all([products[i] for i in idxs]), -len(idxs))
+    )
+    for idxs in order:
+        for factor in range(1, 256):
+            found = {(products[idx] * factor & MASK) >> 64 - bits: idx for idx in idxs}
+            if len(found) == len(idxs) and slots.keys().isdisjoint(found):
+                break
+        else:
+            return None
+        factors[_bucket(products[idxs[0]], n_bucket)] = factor
+        slots.update(found)
+    return bytes(factors), slots
 
 
 def hash_words(words):
-    """Returns (bits, table) of {text: token field without its length}."""
-    bits = _table_bits(len(words))
-    mask = (1 << bits) - 1
+    """Returns (bits, table, factors) of {text: token field without its length}."""
+    keys = [(*word_key(text), token) for text, token in words.items()]
+    bits, factors, slots = _place([(mix(lo) + hi) * GOLDEN & MASK for lo, hi, _, _ in keys])
     table = bytearray(16 << bits)
-    taken = bytearray(1 << bits)
-    for text, token in words.items():
-        lo, hi, length = word_key(text)
-        i = mix(mix(lo) + hi & MASK) >> (32 - bits) & mask
-        while taken[i]:
-            i = i + 1 & mask
-        taken[i] = 1
-        struct.pack_into("<QII", table, 16 * i, lo, hi, token | length << 20)
-    return bits, bytes(table)
+    for slot, idx in slots.items():
+        lo, hi, length, token = keys[idx]
+        struct.pack_into("<QII", table, 16 * slot, lo, hi, token | length << 20)
+    return bits, bytes(table), factors
 
 
 def hash_pairs(ranks):
-    """Returns (bits, table) of {(left, right): rank}."""
-    bits = _table_bits(len(ranks))
-    mask = (1 << bits) - 1
+    """Returns (bits, table, factors) of {(left, right): rank}."""
+    keys = [left << 20 | right for left, right in ranks]
+    bits, factors, slots = _place([key * GOLDEN & MASK for key in keys])
     table = array("Q", [MASK]) * (1 << bits)
+    found = list(ranks.values())
+    for slot, idx in slots.items():
+        table[slot] = keys[idx] << 20 | found[idx]
+    return bits, table.tobytes(), factors
+
+
+def first_merges(tokens, byte_tokens, ranks, made):
+    """
+    Returns the table of what is known of two ASCII bytes x and y side by side.
+
+    rank << 40 | left << 20 | right, where NO_RANK stands for no merge. rank: of the merge of x and
+    y, if what that makes merges later. left: the lowest rank of anything but x that ends in x,
+    with y; right: of x with anything but y that begins with y. Of a rank that is left out the
+    latter two know, and of a byte without a token they say 0: nothing beside it is certain.
+    tokens: as the file writes them.
+    """
+    byte_of = {id: byte for byte, id in enumerate(byte_tokens)}
+    ends = [byte_of_char.get(token.decode("utf-8", "replace")[-1:]) for token in tokens]
+    starts = [byte_of_char.get(token.decode("utf-8", "replace")[:1]) for token in tokens]
+    first_use = [NO_RANK] * len(tokens)  # the lowest rank of a merge of each token
     for (left, right), rank in ranks.items():
-        key = left << 20 | right
-        i = mix(key) >> (32 - bits) & mask
-        while table[i] != MASK:
-            i = i + 1 & mask
-        table[i] = key << 24 | rank
-    return bits, table.tobytes()
+        first_use[left] = min(first_use[left], rank)
+        first_use[right] = min(first_use[right], rank)
+    pairs, lefts, rights = {}, {}, {}
+    for (left, right), rank in ranks.items():
+        x, y = byte_of.get(left), byte_of.get(right)
+        if x is not None and y is not None and first_use[made[rank]] > rank:
+            pairs[x, y] = rank
+            continue
+        for place, lowest in (((ends[left], y), lefts), ((x, starts[right]), rights)):
+            lowest[place] = min(lowest.get(place, NO_RANK), rank)
+    table = array("Q")
+    for place in product(range(_abi.KLLM_N_ASCII), repeat=2):
+        is_certain = byte_tokens[place[0]] != NO_TOKEN != byte_tokens[place[1]]
+        left, right = (lowest.get(place, NO_RANK) * is_certain for lowest in (lefts, rights))
+        table.append(pairs.get(place, NO_RANK) << 40 | left << 20 | right)
+    return table.tobytes()
 
 
 def merge_ids(ids, ranks, made):

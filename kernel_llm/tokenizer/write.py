@@ -86,7 +86,7 @@ def _byte_level(vocab):
     slots = struct.unpack_from(f"<{1 << vocab.pair_bits}Q", vocab.data, vocab.pair_off)
     for slot in slots:
         if slot != 0xFFFFFFFFFFFFFFFF:
-            merges[slot & 0xFFFFFF] = [shown(slot >> 44), shown(slot >> 24 & 0xFFFFF)]
+            merges[slot & 0xFFFFF] = [shown(slot >> 40), shown(slot >> 20 & 0xFFFFF)]
     patterns = pre_patterns.PATTERNS[vocab.pre]
     steps = [{"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated",
               "invert": False} for pattern in patterns]  # fmt: skip

@@ -119,11 +119,12 @@ int32_t kllm_kernel_run(uint32_t idx, void *out, const void *a, const void *b, c
 
 enum kllm_vocab_const {
     KLLM_VOCAB_MAGIC = 1331055691, // "KLVO", little endian
-    KLLM_VOCAB_LAYOUT = 1,         // raised whenever the bytes of a vocab section change meaning
+    KLLM_VOCAB_LAYOUT = 2,         // raised whenever the bytes of a vocab section change meaning
     KLLM_VOCAB_HEADER_BYTES = 256, // sizeof(struct kllm_vocab)
     KLLM_NO_TOKEN = -1,            // as u32: no such special token
     KLLM_MAX_MERGE = 1048576,
     KLLM_MAX_TOKEN_BYTES = 1024,
+    KLLM_N_ASCII = 128,       // characters
     KLLM_CLASS_BLOCK = 128,   // code points in a block of the class table
     KLLM_CLASS_BLOCKS = 8704, // blocks of all of Unicode
     KLLM_ENCODE_WORK_BYTES = 262144,
@@ -159,6 +160,7 @@ enum kllm_vocab_flag {
     KLLM_VOCAB_SPACE_SPLITS = 8, // no token has a space after anything but spaces
     KLLM_VOCAB_WORDS_FIRST = 16, // a word that is a token is taken whole, merged or not
     KLLM_VOCAB_FEW_SPACES = 32,  // unigram: no space at either end of a text, no two together
+    KLLM_VOCAB_FIRSTS = 64,      // byte-level BPE: there is a table of merges that go first
 };
 
 // Token types; the numbers are GGUF's own.
@@ -210,7 +212,7 @@ struct kllm_vocab {
     uint64_t type_off;    // u8[n_vocab] kllm_token_type, perhaps with KLLM_TOKEN_RSTRIP
     uint64_t byte_off;    // u32[256] the token of each byte, or KLLM_NO_TOKEN
     uint64_t word_off;    // struct kllm_word[1 << word_bits]
-    uint64_t pair_off;    // u64[1 << pair_bits] left << 44 | right << 24 | rank; empty all ones
+    uint64_t pair_off;    // u64[1 << pair_bits] left << 40 | right << 20 | rank; empty all ones
     uint64_t merge_off;   // u32[n_merge] the token each rank makes
     uint64_t score_off;   // u32[n_vocab] SentencePiece: 0 is the best score, equals are equal;
                           // unigram: f64[n_vocab] scores, of unk that of any one character
@@ -219,7 +221,11 @@ struct kllm_vocab {
     uint64_t map_off;     // unigram: a precompiled character map as SentencePiece has it
     uint64_t map_bytes;   // 0: characters stay as they are
     uint64_t longest;     // bytes of the longest token that text may become
-    uint64_t reserved[8]; // 0
+    uint64_t word_factor_off; // u8[1 << (word_bits - 2)] which places the words of each bucket
+    uint64_t pair_factor_off; // u8[1 << (pair_bits - 2)] likewise
+    uint64_t first_off;       // KLLM_VOCAB_FIRSTS: u64[KLLM_N_ASCII][KLLM_N_ASCII] which of two
+                              // characters side by side merge before anything else
+    uint64_t reserved[5];     // 0
 };
 
 /// Checks a vocab section: header, offsets, and every entry of every table.

@@ -7,9 +7,16 @@ from tokenizer import Tokenizer, Vocab
 from tokenizer.vocab import WHOLE, mix, word_key
 
 MASK = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15
 BITS = 8
+FACTOR = 3  # under which no two keys have one slot
 MERGES = ((b"t", b"h"), (b"th", b"e"), (b" ", b"the"), (b"a", b"a"), (b"aa", b"aa"))
 ASCII = {10: 2, 13: 2, 32: 1, 39: 9, 46: 9}  # class numbers of what is neither letter nor digit
+
+
+def place(hash):
+    """Returns the slot of the key that has a hash."""
+    return (hash * FACTOR & MASK) >> (64 - BITS)
 
 
 def section():
@@ -22,17 +29,15 @@ def section():
     words = bytearray(16 << BITS)
     for text in texts[256:end]:
         lo, hi, length = word_key(text)
-        i = mix((mix(lo) + hi) & MASK) >> (32 - BITS) & ((1 << BITS) - 1)
-        while struct.unpack_from("<I", words, 16 * i + 12)[0]:
-            i = (i + 1) & ((1 << BITS) - 1)
+        i = place((mix(lo) + hi) * GOLDEN)
+        assert not struct.unpack_from("<I", words, 16 * i + 12)[0]
         struct.pack_into("<QII", words, 16 * i, lo, hi, ids[text] | length << 20 | WHOLE)
     pairs = bytearray(b"\xff" * (8 << BITS))
     for rank, (left, right) in enumerate(MERGES):
         key = ids[left] << 20 | ids[right]
-        i = mix(key) >> (32 - BITS) & ((1 << BITS) - 1)
-        while struct.unpack_from("<Q", pairs, 8 * i)[0] != MASK:
-            i = (i + 1) & ((1 << BITS) - 1)
-        struct.pack_into("<Q", pairs, 8 * i, key << 24 | rank)
+        i = place(key * GOLDEN)
+        assert struct.unpack_from("<Q", pairs, 8 * i)[0] == MASK
+        struct.pack_into("<Q", pairs, 8 * i, key << 20 | rank)
 
     classes = bytearray(3 * 128)  # ASCII, all else, and the block of Latin-1 letters
     for code in range(128):
@@ -56,6 +61,8 @@ def section():
         ("byte_off", b"".join([struct.pack("<I", byte) for byte in range(256)])),
         ("word_off", bytes(words)),
         ("pair_off", bytes(pairs)),
+        ("word_factor_off", bytes([FACTOR]) * (1 << BITS - 2)),
+        ("pair_factor_off", bytes([FACTOR]) * (1 << BITS - 2)),
         ("merge_off", b"".join([struct.pack("<I", 256 + i) for i in range(len(MERGES))])),
         ("special_off", struct.pack("<I", end)),
         ("class_off", bytes(blocks) + bytes(classes)),

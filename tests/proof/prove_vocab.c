@@ -21,6 +21,8 @@ void prove_places(void) {
     inside(&h, h.type_off, h.n_vocab);
     inside(&h, h.byte_off, 256 * 4);
     inside(&h, h.word_off, (wide)sizeof(struct kllm_word) << h.word_bits);
+    inside(&h, h.word_factor_off, (wide)1 << (h.word_bits - BUCKET_BITS));
+    inside(&h, h.pair_factor_off, (wide)1 << (h.pair_bits - BUCKET_BITS));
     inside(&h, h.pair_off, (wide)8 << h.pair_bits);
     inside(&h, h.merge_off, (wide)h.n_merge * 4);
     inside(&h, h.special_off, ((wide)h.n_special + h.n_user) * 4);
@@ -28,6 +30,10 @@ void prove_places(void) {
         inside(&h, h.class_off, KLLM_CLASS_BLOCKS * 2 + (wide)h.n_class_block * KLLM_CLASS_BLOCK);
     } else {
         inside(&h, h.score_off, (wide)h.n_vocab * (h.kind == KLLM_VOCAB_UNIGRAM ? 8 : 4));
+    }
+    if (h.flags & KLLM_VOCAB_FIRSTS) {
+        inside(&h, h.first_off, (wide)8 * KLLM_N_ASCII * KLLM_N_ASCII);
+        prove(h.n_merge > 0, "there is a merge that may go first");
     }
     if (h.map_bytes > 0) {
         inside(&h, h.map_off, h.map_bytes);

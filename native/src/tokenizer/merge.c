@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From words to tokens: byte-level BPE by rank and SentencePiece BPE by score.
 #include "encode.h"
+#include "firsts.h"
 
 enum {
     INDEX_BITS = 6, // of a key
@@ -17,17 +18,15 @@ struct merging {
     uint32_t end;  // the place of the edge after them
     uint32_t ids[MAX_SYMBOL + 2];
     // Of the pair that a symbol starts: its rank, then its place, so that the lowest key is that of
-    // the leftmost pair of the lowest rank; and the token it becomes.
+    // the leftmost pair of the lowest rank.
     uint32_t keys[MAX_SYMBOL + 2];
-    uint32_t made[MAX_SYMBOL + 2];
 };
 
 // Without branches, which would be mispredicted: pairs that do not merge get the highest keys.
 KLLM_INLINE void find_pair_at(const struct vocab *v, struct merging *m, uint32_t i,
                               uint32_t next) {
     uint32_t rank = find_pair(v, m->ids[i], m->ids[next]);
-    m->keys[i] = rank << INDEX_BITS | i | (0 - (uint32_t)(next == m->end));
-    m->made[i] = v->merges[rank & ((rank >> 31) - 1)];
+    m->keys[i] = rank << INDEX_BITS | i;
 }
 
 // The lowest of so many keys, a multiple of BRANCH.
@@ -52,22 +51,39 @@ KLLM_INLINE void merge_all(const struct vocab *v, struct merging *m, uint32_t n_
         after &= after - 1;
         uint64_t before = m->left & (((uint64_t)1 << i) - 1);
         uint32_t previous = 63 - (uint32_t)__builtin_clzll(before);
-        m->ids[i] = m->made[i];
-        find_pair_at(v, m, i, (uint32_t)__builtin_ctzll(after));
+        m->ids[i] = v->merges[key >> INDEX_BITS];
+        uint32_t next = (uint32_t)__builtin_ctzll(after);
+        find_pair_at(v, m, i, next);
+        m->keys[i] |= 0 - (uint32_t)(next == m->end); // an edge is of no pair
         find_pair_at(v, m, previous, i);
-        m->keys[0] = NO_KEY; // the edge starts no pair
+        m->keys[0] = NO_KEY;
     }
+}
+
+// Makes the symbols of a word, of all bytes that have a token. Returns how many they are.
+KLLM_INLINE uint32_t start_symbols(const struct vocab *v, const uint8_t *word, uint32_t n_bytes,
+                                   uint32_t *ids) {
+    uint32_t n = 0;
+    if (v->firsts == NULL) {
+        for (uint32_t i = 0; i < n_bytes; i++) {
+            ids[n] = v->byte_token[word[i]];
+            n += ids[n] != NO_TOKEN;
+        }
+        return n;
+    }
+    struct firsts f = firsts_start(v, word, n_bytes);
+    for (uint32_t i = 0; i < n_bytes; i++) {
+        ids[n] = firsts_next(v, &f, word, n_bytes, i);
+        n += ids[n] != NO_TOKEN;
+    }
+    return n;
 }
 
 static void merge_small(const struct vocab *v, const uint8_t *word, uint32_t n_bytes,
                         struct sink *out) {
     struct merging m;
-    uint32_t n = 0;
+    uint32_t n = start_symbols(v, word, n_bytes, m.ids + 1);
     m.ids[0] = 0;
-    for (uint32_t i = 0; i < n_bytes; i++) {
-        m.ids[n + 1] = v->byte_token[word[i]];
-        n += m.ids[n + 1] != NO_TOKEN;
-    }
     m.ids[n + 1] = 0;
     m.end = n + 1;
     m.left = ((uint64_t)2 << m.end) - 1;
@@ -90,15 +106,33 @@ static void merge_small(const struct vocab *v, const uint8_t *word, uint32_t n_b
     }
 }
 
+// Writes the last n ids once more.
+static void repeat_ids(struct sink *out, uint64_t n) {
+    if (out->n <= out->n_max) {
+        put_ids(out, out->ids + (out->n - n), n);
+    } else {
+        out->n += n;
+    }
+}
+
 void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *word,
                      uint64_t n_bytes, struct sink *out) {
     if (n_bytes <= MAX_SYMBOL) {
         merge_small(v, word, (uint32_t)n_bytes, out);
         return;
     }
+    uint64_t done = 0; // of the window before
+    uint64_t n_id = 0; // what it became
     while (n_bytes > 0) {
         uint64_t part = n_bytes < WINDOW_BYTES ? n_bytes : WINDOW_BYTES;
-        uint64_t done = kllm_encode_window(v, w, word, part, part == n_bytes, out);
+        // Runs of one sign: what is the same becomes the same.
+        if (done > 0 && part < n_bytes && memcmp(word - done, word, part) == 0) {
+            repeat_ids(out, n_id);
+        } else {
+            uint64_t n_before = out->n;
+            done = kllm_encode_window(v, w, word, part, part == n_bytes, out);
+            n_id = out->n - n_before;
+        }
         word += done;
         n_bytes -= done;
     }

@@ -7,6 +7,7 @@
 
 #define NO_TOKEN ((uint32_t)KLLM_NO_TOKEN)
 #define NO_RANK 0xffffffffu
+#define GOLDEN 0x9e3779b97f4a7c15u
 
 enum {
     TOKEN_ID = 0xfffff, // of kllm_word.token
@@ -14,7 +15,19 @@ enum {
     TOKEN_LENGTH = 15,
     TOKEN_WHOLE = 1 << 24,
     SHORT_BYTES = 12, // texts up to here stand in the word table themselves
-    PAIR_RANK_BITS = 24,
+    TOKEN_BITS = 20,
+    RANK_BITS = 20,
+    RANK = (1 << RANK_BITS) - 1, // of a slot of the pair table
+    BUCKET_BITS = 2,             // a bucket for so many slots
+    FIRST_RANK_SHIFT = 40,       // of an entry of firsts: the rank, its limits below
+    FIRST_LEFT_SHIFT = 20,
+};
+
+// Where the keys of a hash table are: each has a slot to itself.
+struct places {
+    const uint8_t *factors; // of each bucket
+    uint64_t bucket_mask;
+    uint32_t shift; // what brings the bits of a hash that choose the slot down
 };
 
 struct vocab {
@@ -23,19 +36,27 @@ struct vocab {
     const uint8_t *text;
     const uint8_t *type;
     const uint32_t *byte_token;
+    struct places word_places;
     const struct kllm_word *words;
+    struct places pair_places;
     const uint64_t *pairs;
+    const uint64_t *firsts; // NULL if they are not there
     const uint32_t *merges;
     const uint32_t *scores;
     const double *values; // unigram
     const uint32_t *specials;
     const uint16_t *blocks;
     const uint8_t *classes;
-    uint64_t word_mask; // slots of the word table, less one
-    uint64_t pair_mask;
-    uint32_t word_shift; // what brings the bits of a hash that choose the slot down
-    uint32_t pair_shift;
 };
+
+KLLM_INLINE struct places places_open(const uint8_t *factors, uint32_t n_bit) {
+    return (struct places){factors, ((uint64_t)1 << (n_bit - BUCKET_BITS)) - 1, 64 - n_bit};
+}
+
+// The slot of the key that has this hash, a product whose high bits are the best; or of another.
+KLLM_INLINE uint64_t place_of(const struct places *p, uint64_t hash) {
+    return hash * p->factors[(hash ^ hash >> 32) & p->bucket_mask] >> p->shift;
+}
 
 KLLM_INLINE struct vocab vocab_open(const void *section) {
     const struct kllm_vocab *h = section;
@@ -46,18 +67,17 @@ KLLM_INLINE struct vocab vocab_open(const void *section) {
         .text = base + h->text_off,
         .type = base + h->type_off,
         .byte_token = (const uint32_t *)(base + h->byte_off),
+        .word_places = places_open(base + h->word_factor_off, h->word_bits),
         .words = (const struct kllm_word *)(base + h->word_off),
+        .pair_places = places_open(base + h->pair_factor_off, h->pair_bits),
         .pairs = (const uint64_t *)(base + h->pair_off),
+        .firsts = h->flags & KLLM_VOCAB_FIRSTS ? (const uint64_t *)(base + h->first_off) : NULL,
         .merges = (const uint32_t *)(base + h->merge_off),
         .scores = (const uint32_t *)(base + h->score_off),
         .values = (const double *)(const void *)(base + h->score_off),
         .specials = (const uint32_t *)(base + h->special_off),
         .blocks = (const uint16_t *)(base + h->class_off),
         .classes = base + h->class_off + KLLM_CLASS_BLOCKS * 2,
-        .word_mask = ((uint64_t)1 << h->word_bits) - 1,
-        .pair_mask = ((uint64_t)1 << h->pair_bits) - 1,
-        .word_shift = 32 - h->word_bits,
-        .pair_shift = 32 - h->pair_bits,
     };
 }
 
@@ -81,7 +101,7 @@ KLLM_INLINE uint64_t load_bytes(const uint8_t *bytes, uint64_t n_bytes) {
 }
 
 KLLM_INLINE uint64_t mix(uint64_t x) {
-    x *= 0x9e3779b97f4a7c15u;
+    x *= GOLDEN;
     return x ^ (x >> 32);
 }
 
@@ -137,26 +157,20 @@ KLLM_INLINE struct text_key short_key(const uint8_t *bytes, uint64_t n_bytes, ui
                              load_u64(bytes + 8) & FIRST_BYTES[n_bytes][1]};
 }
 
-// The hash that chooses the slot of a text of up to SHORT_BYTES; lo is that of a longer one.
+// The hash of a text of up to SHORT_BYTES; lo is that of a longer one.
 KLLM_INLINE uint64_t hash_key(struct text_key key) {
-    return mix(mix(key.lo) + key.hi);
+    return (mix(key.lo) + key.hi) * GOLDEN;
 }
 
 // Finds a token by its key and its text: the token field of its slot, 0 if there is none.
 KLLM_INLINE uint32_t find_key(const struct vocab *v, struct text_key key, uint64_t hash,
                               const uint8_t *bytes, uint64_t n_bytes) {
     uint32_t length = n_bytes > SHORT_BYTES ? TOKEN_LENGTH : (uint32_t)n_bytes;
-    for (uint64_t i = hash >> v->word_shift & v->word_mask;; i = (i + 1) & v->word_mask) {
-        const struct kllm_word *w = &v->words[i];
-        if (w->token == 0) {
-            return 0;
-        }
-        if (w->key_lo == key.lo && w->key_hi == (uint32_t)key.hi &&
-            (w->token >> TOKEN_LENGTH_SHIFT & TOKEN_LENGTH) == length &&
-            (length != TOKEN_LENGTH || same_bytes(v, w->token & TOKEN_ID, bytes, n_bytes))) {
-            return w->token;
-        }
-    }
+    const struct kllm_word *w = &v->words[place_of(&v->word_places, hash)];
+    int is_same = w->key_lo == key.lo && w->key_hi == (uint32_t)key.hi &&
+                  (w->token >> TOKEN_LENGTH_SHIFT & TOKEN_LENGTH) == length &&
+                  (length != TOKEN_LENGTH || same_bytes(v, w->token & TOKEN_ID, bytes, n_bytes));
+    return is_same ? w->token : 0;
 }
 
 // The key of a text of n_bytes (1 or more); readable bytes of it may be read, n_bytes or more.
@@ -174,34 +188,11 @@ KLLM_INLINE uint32_t find_word(const struct vocab *v, const uint8_t *bytes, uint
     return find_key(v, key, hash_key(key), bytes, n_bytes);
 }
 
-// The rank of a merge that a slot of the pair table holds, its upper half all ones if it is of
-// another pair.
-KLLM_INLINE uint64_t rank_in(uint64_t slot, uint64_t key) {
-    uint64_t rank = slot ^ key << PAIR_RANK_BITS;
-    return rank | (0 - (uint64_t)(rank >> PAIR_RANK_BITS != 0));
-}
-
 // Finds the rank of a merge, NO_RANK if the pair does not merge.
 KLLM_INLINE uint32_t find_pair(const struct vocab *v, uint32_t left, uint32_t right) {
-    uint64_t key = (uint64_t)left << 20 | right;
-    uint64_t i = mix(key) >> v->pair_shift & v->pair_mask;
-    // The first two slots are looked at without branches, which would be mispredicted.
-    uint64_t a = v->pairs[i];
-    uint64_t b = v->pairs[(i + 1) & v->pair_mask];
-    uint32_t rank = (uint32_t)(rank_in(a, key) & rank_in(b, key));
-    uint32_t is_end = (uint32_t)((a | b) >> (PAIR_RANK_BITS - 1)); // no rank has this bit
-    if (__builtin_expect((rank >> 31 & ~is_end & 1) == 0, 1)) {
-        return rank;
-    }
-    for (i = (i + 2) & v->pair_mask;; i = (i + 1) & v->pair_mask) {
-        uint64_t slot = v->pairs[i];
-        if (slot == UINT64_MAX) {
-            return NO_RANK;
-        }
-        if (slot >> PAIR_RANK_BITS == key) {
-            return (uint32_t)rank_in(slot, key);
-        }
-    }
+    uint64_t key = (uint64_t)left << TOKEN_BITS | right;
+    uint64_t rank = v->pairs[place_of(&v->pair_places, key * GOLDEN)] ^ key << RANK_BITS;
+    return rank >> RANK_BITS == 0 ? (uint32_t)rank : NO_RANK;
 }
 
 #endif

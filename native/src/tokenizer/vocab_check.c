@@ -6,6 +6,7 @@ enum {
     MAX_TABLE_BITS = 24,
     MAX_CLASS_BLOCK = 4096,
     N_CLASS = 11,
+    N_FIRST = KLLM_N_ASCII * KLLM_N_ASCII,
 };
 
 struct fact {
@@ -35,7 +36,7 @@ static int32_t check_header(const struct kllm_vocab *h, uint64_t n_bytes, uint64
     const struct fact facts[] = {
         FACT(h->n_bytes <= n_bytes && h->n_bytes >= KLLM_VOCAB_HEADER_BYTES, n_bytes),
         FACT(is_bpe == (h->pre != KLLM_PRE_NONE), pre),
-        FACT(h->flags < 64, flags),
+        FACT(h->flags < 128 && (h->n_merge > 0 || !(h->flags & KLLM_VOCAB_FIRSTS)), flags),
         FACT(h->kind != KLLM_VOCAB_UNIGRAM || h->unk != NO_TOKEN, unk),
         FACT(h->longest <= KLLM_MAX_TOKEN_BYTES, longest),
         FACT(h->map_bytes < UINT32_MAX, map_bytes),
@@ -45,8 +46,8 @@ static int32_t check_header(const struct kllm_vocab *h, uint64_t n_bytes, uint64
         FACT(h->n_merge < KLLM_MAX_MERGE && (is_bpe || h->n_merge == 0), n_merge),
         FACT(h->n_special <= h->n_vocab, n_special),
         FACT(h->n_user <= h->n_special, n_user),
-        FACT(h->word_bits >= 1 && h->word_bits <= MAX_TABLE_BITS, word_bits),
-        FACT(h->pair_bits >= 1 && h->pair_bits <= MAX_TABLE_BITS, pair_bits),
+        FACT(h->word_bits >= BUCKET_BITS && h->word_bits <= MAX_TABLE_BITS, word_bits),
+        FACT(h->pair_bits >= BUCKET_BITS && h->pair_bits <= MAX_TABLE_BITS, pair_bits),
         FACT(h->n_class_block <= MAX_CLASS_BLOCK && (h->n_class_block > 0) == is_bpe,
              n_class_block),
         FACT(is_id(h, h->bos), bos),
@@ -77,6 +78,11 @@ static int32_t check_places(const struct kllm_vocab *h, uint64_t *bad_off) {
         FACT(lies_in(h, h->byte_off, 256 * 4), byte_off),
         FACT(lies_in(h, h->word_off, sizeof(struct kllm_word) << h->word_bits), word_off),
         FACT(lies_in(h, h->pair_off, (uint64_t)8 << h->pair_bits), pair_off),
+        FACT(lies_in(h, h->word_factor_off, (uint64_t)1 << (h->word_bits - BUCKET_BITS)),
+             word_factor_off),
+        FACT(lies_in(h, h->pair_factor_off, (uint64_t)1 << (h->pair_bits - BUCKET_BITS)),
+             pair_factor_off),
+        FACT(!(h->flags & KLLM_VOCAB_FIRSTS) || lies_in(h, h->first_off, N_FIRST * 8), first_off),
         FACT(lies_in(h, h->merge_off, (uint64_t)h->n_merge * 4), merge_off),
         // A table that is not there lies nowhere, but a pointer to it must not wrap.
         FACT(is_bpe ? h->score_off <= h->n_bytes : lies_in(h, h->score_off, n * score_bytes),
@@ -143,33 +149,30 @@ static int check_ids(const struct vocab *v, uint64_t *bad_off) {
     return 1;
 }
 
-// The hash tables: every slot, and that there is an empty one where each search must end.
+// Every slot of the hash tables, every entry of the merges that go first.
 static int check_hashes(const struct vocab *v, uint64_t *bad_off) {
     const struct kllm_vocab *h = v->head;
-    uint32_t n_empty = 0;
     for (uint32_t i = 0; i < 1u << h->word_bits; i++) {
         *bad_off = h->word_off + i * sizeof(struct kllm_word);
         uint32_t token = v->words[i].token;
-        n_empty += token == 0;
         if (token != 0 && ((token & TOKEN_ID) >= h->n_vocab || token >> 25 != 0)) {
             return 0;
         }
     }
-    *bad_off = h->word_off;
-    if (n_empty == 0) {
-        return 0;
-    }
-    n_empty = 0;
     for (uint32_t i = 0; i < 1u << h->pair_bits; i++) {
         *bad_off = h->pair_off + (uint64_t)i * 8;
-        uint64_t slot = v->pairs[i];
-        n_empty += slot == UINT64_MAX;
-        if (slot != UINT64_MAX && (slot & 0xffffff) >= h->n_merge) {
+        if (v->pairs[i] != UINT64_MAX && (v->pairs[i] & RANK) >= h->n_merge) {
             return 0;
         }
     }
-    *bad_off = h->pair_off;
-    return n_empty > 0;
+    for (uint32_t i = 0; v->firsts != NULL && i < N_FIRST; i++) {
+        *bad_off = h->first_off + (uint64_t)i * 8;
+        uint64_t rank = v->firsts[i] >> FIRST_RANK_SHIFT;
+        if (rank >= h->n_merge && rank != RANK) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 static int check_classes(const struct vocab *v, uint64_t *bad_off) {

@@ -5,6 +5,7 @@
 // so that a merge looks at the few that it changed. What lies WINDOW_MARGIN or more before the end
 // of a window is taken as final.
 #include "encode.h"
+#include "firsts.h"
 
 enum {
     NIL = 0xffff,
@@ -56,15 +57,21 @@ KLLM_INLINE uint32_t key_at(const struct vocab *v, struct window *w, const uint8
     return rank == NO_RANK ? NO_KEY : rank << OFFSET_BITS | i;
 }
 
-// Makes the symbols of a text: bytes that have a token, or characters. Returns the first.
-static uint32_t start_symbols(const struct vocab *v, struct window *w, const uint8_t *text,
-                              uint32_t n_bytes) {
+// Makes the symbols of a text: bytes that have a token, some of them merged, or characters. Returns
+// the first.
+KLLM_INLINE uint32_t start_symbols(const struct vocab *v, struct window *w, const uint8_t *text,
+                                   uint32_t n_bytes, uint32_t is_bpe) {
     uint32_t first = NIL;
     uint32_t prev = NIL;
     uint32_t length = 1;
+    struct firsts f = {0, 0, 0, 0};
+    uint32_t has_firsts = is_bpe && v->firsts != NULL;
+    if (has_firsts) {
+        f = firsts_start(v, text, n_bytes);
+    }
     for (uint32_t i = 0; i < n_bytes; i += length) {
-        if (v->head->kind == KLLM_VOCAB_BPE) {
-            w->ids[i] = v->byte_token[text[i]];
+        if (is_bpe) {
+            w->ids[i] = has_firsts ? firsts_next(v, &f, text, n_bytes, i) : v->byte_token[text[i]];
             if (w->ids[i] == NO_TOKEN) {
                 continue; // as the tokenizers library has it: its neighbours meet
             }
@@ -168,10 +175,12 @@ KLLM_INLINE void merge_symbols(const struct vocab *v, struct window *w, const ui
 uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8_t *text,
                             uint64_t n_bytes, uint32_t last, struct sink *out) {
     uint32_t n = (uint32_t)n_bytes;
-    uint32_t first = start_symbols(v, w, text, n);
+    uint32_t first;
     if (v->head->kind == KLLM_VOCAB_BPE) {
+        first = start_symbols(v, w, text, n, 1);
         merge_symbols(v, w, text, n, 1, first);
     } else {
+        first = start_symbols(v, w, text, n, 0);
         merge_symbols(v, w, text, n, 0, first);
     }
     uint32_t done = 0;

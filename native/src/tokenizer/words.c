@@ -2,6 +2,9 @@
 // Encodes a stretch of text of a byte-level vocabulary: words, each looked up or merged.
 #include "blocks.h"
 
+// Of the second half of a slot of the word table: the text and its length.
+#define SLOT_TEXT (0xffffffffu | (uint64_t)TOKEN_LENGTH << (32 + TOKEN_LENGTH_SHIFT))
+
 #define HIGH_BITS 0x8080808080808080u // of 8 bytes that are not ASCII
 
 enum {
@@ -9,20 +12,24 @@ enum {
     MAX_UNITS = 1 << 24,
     MAX_KEPT = CACHED_ROOM, // no longer word is kept, nor has more ids
     CACHED_SHIFT = TOKEN_LENGTH_SHIFT,
+    SPLIT_WORDS = 16, // of a list, where they are not those of a block
+    MAX_LISTED = 1 << 30,
     MIN_BLOCK = 16, // less text than this is not worth reading as one
 };
 
-// A word of a block, on its way to be looked up.
+// A word on its way to be looked up.
 struct word {
     struct text_key key;
+    uint64_t hash;                // of the key
     const struct kllm_word *slot; // asked for, so that memory is not waited for later
     uint32_t start;
     uint32_t n_bytes;
 };
 
-// The words of a block that are listed and not yet looked up.
+// Words that are listed and not yet looked up.
 struct listed {
     const uint8_t *text;
+    uint64_t readable; // bytes of it
     uint32_t n;
     uint8_t copy[BLOCK_READ]; // of the end of the text
     struct word words[BLOCK_BYTES];
@@ -60,52 +67,47 @@ static void keep(struct kept kept, const uint8_t *word, uint64_t n_bytes, struct
     }
 }
 
-// Encodes a word that is not kept: by the word table, or by merging it.
-static void find_ids(const struct vocab *v, struct work *w, const uint8_t *word, uint64_t n_bytes,
-                     uint64_t readable, struct text_key key, struct kept kept, struct sink *out) {
-    uint32_t ids[MAX_KEPT];
-    struct sink found = {ids, MAX_KEPT, 0};
-    uint32_t token = n_bytes <= KLLM_MAX_TOKEN_BYTES ? find_word(v, word, n_bytes, readable) : 0;
-    if (token != 0) {
-        put_id(&found, token & TOKEN_ID);
-    } else if (n_bytes <= MAX_KEPT) {
-        kllm_merge_word(v, &w->window, word, n_bytes, &found);
-    } else {
-        kllm_merge_word(v, &w->window, word, n_bytes, out);
-        return;
+// Writes what a word of up to CACHED_BYTES became, where that is kept; returns whether it is.
+KLLM_INLINE uint32_t put_kept(const struct cached *c, struct text_key key, uint64_t n_bytes,
+                              struct sink *out) {
+    if (c->lo != key.lo || c->hi != key.hi || c->ids[0] >> CACHED_SHIFT != n_bytes) {
+        return 0;
     }
-    keep(kept, word, n_bytes, key, ids, found.n);
-    put_ids(out, ids, found.n);
+    uint32_t ids[CACHED_IDS];
+    for (uint32_t i = 0; i < CACHED_IDS; i++) {
+        ids[i] = c->ids[i] & TOKEN_ID;
+    }
+    uint32_t n_id = c->ids[1] >> CACHED_SHIFT;
+    if (out->n < out->n_max && out->n_max - out->n >= CACHED_IDS) {
+        memcpy(out->ids + out->n, ids, sizeof(ids)); // what is too much is written over
+        out->n += n_id;
+    } else {
+        put_ids(out, ids, n_id);
+    }
+    return 1;
 }
 
-// Encodes a word; readable bytes from its start may be read. key: up to CACHED_BYTES its bytes.
-static void encode_keyed(const struct vocab *v, struct work *w, const uint8_t *word,
-                         uint64_t n_bytes, uint64_t readable, struct text_key key, uint64_t hash,
-                         struct sink *out) {
-    struct kept kept = kept_at(w, hash);
-    const struct cached *c = kept.one;
-    if (c->ids[0] >> CACHED_SHIFT == n_bytes && c->lo == key.lo && c->hi == key.hi) {
-        uint32_t ids[CACHED_IDS];
-        for (uint32_t i = 0; i < CACHED_IDS; i++) {
-            ids[i] = c->ids[i] & TOKEN_ID;
-        }
-        uint32_t n_id = c->ids[1] >> CACHED_SHIFT;
-        if (out->n < out->n_max && out->n_max - out->n >= CACHED_IDS) {
-            memcpy(out->ids + out->n, ids, sizeof(ids)); // what is too much is written over
-            out->n += n_id;
-        } else {
-            put_ids(out, ids, n_id);
-        }
-        return;
-    }
+// Encodes a word that is in no table of short ones. key: up to CACHED_BYTES its bytes.
+static void encode_unknown(const struct vocab *v, struct work *w, const uint8_t *word,
+                           uint64_t n_bytes, struct text_key key, struct kept kept,
+                           struct sink *out) {
     const struct cached_long *l = kept.one_long;
     if (l->n_bytes == n_bytes && memcmp(l->room, word, n_bytes) == 0) {
         put_ids(out, l->room + (n_bytes + 3) / 4, l->n_id);
         return;
     }
-    find_ids(v, w, word, n_bytes, readable, key, kept, out);
+    if (n_bytes > MAX_KEPT) {
+        kllm_merge_word(v, &w->window, word, n_bytes, out);
+        return;
+    }
+    uint32_t ids[MAX_KEPT];
+    struct sink found = {ids, MAX_KEPT, 0};
+    kllm_merge_word(v, &w->window, word, n_bytes, &found);
+    keep(kept, word, n_bytes, key, ids, found.n);
+    put_ids(out, ids, found.n);
 }
 
+// Encodes a word; readable bytes from its start may be read.
 static void encode_word(const struct vocab *v, struct work *w, const uint8_t *word,
                         uint64_t n_bytes, uint64_t readable, struct sink *out) {
     if (n_bytes == 1) {
@@ -114,13 +116,30 @@ static void encode_word(const struct vocab *v, struct work *w, const uint8_t *wo
         }
         return;
     }
-    if (n_bytes <= CACHED_BYTES) {
-        struct text_key key = short_key(word, n_bytes, readable);
-        encode_keyed(v, w, word, n_bytes, readable, key, hash_key(key), out);
-    } else {
-        struct text_key key = {hash_long(word, n_bytes), 0};
-        encode_keyed(v, w, word, n_bytes, readable, key, hash_key(key), out);
+    struct text_key key = word_key(word, n_bytes, readable);
+    uint64_t hash = hash_key(key);
+    uint32_t token = n_bytes <= KLLM_MAX_TOKEN_BYTES ? find_key(v, key, hash, word, n_bytes) : 0;
+    if (token != 0) {
+        put_id(out, token & TOKEN_ID);
+        return;
     }
+    if (n_bytes > SHORT_BYTES && n_bytes <= CACHED_BYTES) {
+        key = short_key(word, n_bytes, readable);
+    }
+    struct kept kept = kept_at(w, hash);
+    if (!put_kept(kept.one, key, n_bytes, out)) {
+        encode_unknown(v, w, word, n_bytes, key, kept, out);
+    }
+}
+
+KLLM_INLINE void list_word(const struct vocab *v, struct word *w, const uint8_t *text,
+                           uint32_t start, uint32_t n_bytes, uint64_t readable) {
+    w->start = start;
+    w->n_bytes = n_bytes;
+    w->key = short_key(text + start, min_u32(n_bytes, CACHED_BYTES), readable);
+    w->hash = hash_key(w->key);
+    w->slot = &v->words[place_of(&v->word_places, w->hash)];
+    __builtin_prefetch(w->slot);
 }
 
 // Lists the words of a block that are certain; returns their bytes.
@@ -143,15 +162,12 @@ static uint32_t list_words(const struct vocab *v, const struct rule *rule, struc
     struct word *w = list->words;
     for (; starts != 0; starts &= starts - 1) {
         uint32_t end = lowest_bit(starts);
-        w->start = start;
-        w->n_bytes = end - start;
-        w->key = short_key(text + start, min_u32(end - start, CACHED_BYTES), BLOCK_READ);
-        w->slot = &v->words[hash_key(w->key) >> v->word_shift & v->word_mask];
-        __builtin_prefetch(w->slot);
+        list_word(v, w, text, start, end - start, BLOCK_READ);
         start = end;
         w++;
     }
     list->text = text;
+    list->readable = BLOCK_READ;
     list->n = (uint32_t)(w - list->words);
     return start;
 }
@@ -160,20 +176,24 @@ static void encode_listed(const struct vocab *v, struct work *work, struct liste
                           struct sink *out) {
     struct sink ids = *out; // in registers
     for (const struct word *w = list->words; w < list->words + list->n; w++) {
-        uint32_t token = w->slot->token;
-        uint32_t length = token >> TOKEN_LENGTH_SHIFT & TOKEN_LENGTH;
-        if (((w->slot->key_lo ^ w->key.lo) | (w->slot->key_hi ^ w->key.hi) |
-             (length ^ w->n_bytes)) == 0 &&
-            length <= SHORT_BYTES) {
-            put_id(&ids, token & TOKEN_ID);
+        uint64_t text_and_token = load_u64((const uint8_t *)&w->slot->key_hi);
+        // No slot has a length between that of a text that stands in it and TOKEN_LENGTH.
+        uint64_t length = min_u32(w->n_bytes, SHORT_BYTES + 1);
+        uint64_t expected = (uint32_t)w->key.hi | length << (32 + TOKEN_LENGTH_SHIFT);
+        if (((w->slot->key_lo ^ w->key.lo) | ((text_and_token ^ expected) & SLOT_TEXT)) == 0) {
+            put_id(&ids, (uint32_t)(text_and_token >> 32) & TOKEN_ID);
+            continue;
+        }
+        struct kept kept = kept_at(work, w->hash);
+        if (w->n_bytes <= SHORT_BYTES && put_kept(kept.one, w->key, w->n_bytes, &ids)) {
             continue;
         }
         *out = ids;
         const uint8_t *text = list->text + w->start;
-        if (w->n_bytes <= CACHED_BYTES) {
-            encode_keyed(v, work, text, w->n_bytes, CACHED_BYTES, w->key, hash_key(w->key), out);
+        if (w->n_bytes <= SHORT_BYTES) {
+            encode_unknown(v, work, text, w->n_bytes, w->key, kept, out);
         } else {
-            encode_word(v, work, text, w->n_bytes, BLOCK_READ - w->start, out);
+            encode_word(v, work, text, w->n_bytes, list->readable - w->start, out);
         }
         ids = *out;
     }
@@ -181,37 +201,66 @@ static void encode_listed(const struct vocab *v, struct work *work, struct liste
     list->n = 0;
 }
 
+// Whether what starts at pos is best cut as a block.
+KLLM_INLINE uint32_t is_block(const struct splitter *s, uint64_t pos) {
+    return s->is_quick && s->end - pos >= MIN_BLOCK && (load_u64(s->text + pos) & HIGH_BITS) == 0;
+}
+
+// Lists the words from s->pos on as the rules cut them, the first of them whatever it is.
+//
+// Stops before one that what follows the text may change, and returns its end, else 0.
+static uint64_t list_split(const struct vocab *v, struct splitter *s, struct listed *list,
+                           const struct stretch *part) {
+    uint64_t from = s->pos;
+    list->text = s->text + from;
+    list->readable = part->readable - from;
+    list->n = 0;
+    do {
+        uint64_t start = s->pos;
+        uint64_t next = kllm_split_next(s);
+        if ((*s->saw_end && part->is_open && next > part->certain) || next - from > MAX_LISTED) {
+            s->pos = start;
+            return next;
+        }
+        list_word(v, &list->words[list->n++], list->text, (uint32_t)(start - from),
+                  (uint32_t)(next - start), part->readable - start);
+    } while (list->n < SPLIT_WORDS && s->pos < s->end && !is_block(s, s->pos));
+    return 0;
+}
+
 uint64_t kllm_encode_words(const struct vocab *v, struct work *w, const uint8_t *text,
                            struct stretch part, struct sink *out) {
     struct splitter s;
     uint32_t saw_end = 0;
-    uint64_t pos = part.pos;
-    kllm_split_start(&s, v, text, pos, part.end, &saw_end);
+    kllm_split_start(&s, v, text, part.pos, part.end, &saw_end);
     struct listed lists[2]; // while one is looked up, what the other needs is on its way
     uint32_t which = 0;
     lists[0].n = 0;
-    while (pos < part.end) {
-        if (s.is_quick && part.end - pos >= MIN_BLOCK && (load_u64(text + pos) & HIGH_BITS) == 0) {
-            uint32_t n_done = list_words(v, &s.pre->rule, &lists[!which], text + pos,
-                                         part.end - pos, part.readable - pos);
-            if (n_done > 0) {
-                encode_listed(v, w, &lists[which], out);
-                which = !which;
-                pos += n_done;
-                continue;
-            }
+    while (s.pos < part.end) {
+        struct listed *list = &lists[!which];
+        uint32_t n_done = 0;
+        uint64_t unlisted = 0;
+        if (is_block(&s, s.pos)) {
+            n_done = list_words(v, &s.pre->rule, list, text + s.pos, part.end - s.pos,
+                                part.readable - s.pos);
+            s.pos += n_done;
+        }
+        if (n_done == 0) {
+            unlisted = list_split(v, &s, list, &part);
         }
         encode_listed(v, w, &lists[which], out);
-        s.pos = pos;
-        uint64_t next = kllm_split_next(&s);
-        if (saw_end && part.is_open && next > part.certain) {
-            return pos;
+        which = !which;
+        if (unlisted > 0) {
+            encode_listed(v, w, list, out);
+            if (saw_end && part.is_open && unlisted > part.certain) {
+                return s.pos;
+            }
+            encode_word(v, w, text + s.pos, unlisted - s.pos, part.readable - s.pos, out);
+            s.pos = unlisted;
         }
-        encode_word(v, w, text + pos, next - pos, part.readable - pos, out);
-        pos = next;
     }
     encode_listed(v, w, &lists[which], out);
-    return pos;
+    return s.pos;
 }
 
 int32_t kllm_encode_size(void *work, uint64_t work_bytes) {
