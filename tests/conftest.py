@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ SEED = int(os.environ.get("SEED", "20240229"))
 # A busy or emulated machine is slow, not wrong.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files whose tests build the same programs under build/.
 BUILDERS = {"test_aarch64", "test_images", "test_kernels", "test_mix", "test_port"}
