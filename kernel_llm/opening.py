@@ -1,7 +1,8 @@
 """From what a user names to an open model: image or GGUF, packed once into the cache."""
 
-import hashlib
+import glob
 import os
+import zlib
 from pathlib import Path
 
 from arena.plan import Plan, config_bytes
@@ -16,15 +17,17 @@ from kernel_llm.progress import show_progress
 from kernel_llm.pull import resolve
 
 _HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
+_STATE_CHARS = 12 + 16 + 8  # of a cached image's name: size and time of its file, our version
 
 
 def packed_path(path):
     """Returns where the cache keeps the image of a GGUF file as it is now, for this version."""
+    # No hashlib: it brings 3 MB of OpenSSL into a process that may have none to spare.
     stat = os.stat(path)
-    file = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:12]
-    state = f"{stat.st_size}|{stat.st_mtime_ns}|{_abi.ABI_VERSION}"
-    state = hashlib.sha256(state.encode()).hexdigest()[:12]
-    return cache_dir("images") / f"{Path(path).stem}-{file}-{state}.kllm"
+    file = zlib.crc32(os.fsencode(os.path.realpath(path)))
+    state = f"{stat.st_size:012x}{stat.st_mtime_ns:016x}{_abi.ABI_VERSION:08x}"
+    assert len(state) == _STATE_CHARS
+    return cache_dir("images") / f"{Path(path).stem}-{file:08x}-{state}.kllm"
 
 
 def open_image(path, progress=show_progress):
@@ -58,7 +61,8 @@ def _pack_into_cache(path, progress):
             clear_parts(packed.parent)
             pack(path, packed, progress)
             image = Image(packed)
-        for older in packed.parent.glob(packed.name[:-17] + "*.kllm"):
+        file = packed.stem[:-_STATE_CHARS]
+        for older in packed.parent.glob(glob.escape(file) + "?" * _STATE_CHARS + packed.suffix):
             if older != packed:  # of the same file as it was, or of another version
                 older.unlink(missing_ok=True)
     return image

