@@ -31,6 +31,22 @@ class KllmError(Exception):
         self.where = where
 
 
+class naming:
+    """Puts the path of a file before what a KllmError of a `with` block says is wrong with it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, KllmError):
+            named = KllmError(error.code, "%s: %s" % (self.path, error.where))
+            named.__suppress_context__ = True
+            raise named
+
+
 class Closed:
     """Stands where the address of closed memory stood: no call takes it, so none reads there."""
 

@@ -1,7 +1,4 @@
-"""
-Files that are whole or not there: the cache directory, atomic writing; whose error it is. CPython
-only.
-"""
+"""Files that are whole or not there: the cache directory and atomic writing. CPython only."""
 
 import contextlib
 import errno
@@ -10,22 +7,11 @@ import os
 import stat
 from pathlib import Path
 
-from kernel_llm.errors import KllmError
-
 # What is written at once, ends at a multiple of it and stays in the system's cache of files as one
 # page there, where the file system can: then it is mapped as one.
 HUGE_PAGE_BYTES = 2 << 20
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@contextlib.contextmanager
-def naming(path):
-    """Puts the path of a file before what a KllmError of the block says is wrong with it."""
-    try:
-        yield
-    except KllmError as error:
-        raise KllmError(error.code, f"{path}: {error.where}") from None
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ import numpy as np
 
 from kernel_llm import _abi, chat
 from kernel_llm import _native as native
-from kernel_llm.errors import KllmError
-from kernel_llm.files import HUGE_PAGE_BYTES, atomic_write, naming
+from kernel_llm.errors import KllmError, naming
+from kernel_llm.files import HUGE_PAGE_BYTES, atomic_write
 from kernel_llm.gguf.hyper import hyper_parameters
 from kernel_llm.gguf.read import GGUF
 from kernel_llm.gguf.weights import STEP_BYTES, WeightFile, scan

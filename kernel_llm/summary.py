@@ -3,8 +3,7 @@
 from array import array
 
 from kernel_llm import _abi
-from kernel_llm.errors import KllmError
-from kernel_llm.files import naming
+from kernel_llm.errors import KllmError, naming
 from kernel_llm.gguf import types as gt
 from kernel_llm.gguf.cursor import text_of
 from kernel_llm.gguf.read import GGUF

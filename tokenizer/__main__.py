@@ -10,8 +10,7 @@ import os
 import sys
 
 from kernel_llm._abi import KLLM_ERR_FORMAT
-from kernel_llm.errors import KllmError
-from kernel_llm.files import naming
+from kernel_llm.errors import KllmError, naming
 from kernel_llm.terminal import Parser, positive, run_command, standard_input
 
 _CHUNK_BYTES = 1 << 20

@@ -1,7 +1,8 @@
 """Turns a GGUF file into one whose matrices have another type. CPython only."""
 
 from kernel_llm._abi import KLLM_ERR_UNSUPPORTED
-from kernel_llm.files import atomic_write, naming
+from kernel_llm.errors import naming
+from kernel_llm.files import atomic_write
 from kernel_llm.gguf import weights as w
 from kernel_llm.gguf.fields import fail
 from kernel_llm.gguf.read import GGUF

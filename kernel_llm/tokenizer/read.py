@@ -6,8 +6,7 @@ import struct
 
 from kernel_llm import _abi
 from kernel_llm._native_cffi import ffi
-from kernel_llm.errors import KllmError
-from kernel_llm.files import naming
+from kernel_llm.errors import KllmError, naming
 from kernel_llm.gguf.read import GGUF
 from kernel_llm.tokenizer.section import pack_vocab
 from kernel_llm.tokenizer.tiktoken_file import read_tiktoken
