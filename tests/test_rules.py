@@ -22,6 +22,7 @@ KERNEL = re.compile(
 MANIFEST = re.compile(r"KLLM_KERNEL\((\w+), (\w+), (\w+), ")
 CORE_HEADERS = {"stddef.h", "stdint.h", "float.h", "immintrin.h", "arm_neon.h", "cpuid.h"}
 HOSTED = {"threads_linux.c", "cpu_aarch64_linux.c"}
+PACKAGES = ("kernel_llm", "arena", "tokenizer")
 SHARED_IMPORTS = {"sys", "struct", "array", "io", "os", "time", "micropython", "hashlib",
                   "binascii", "importlib", "math", "kernel_llm", "arena", "tokenizer", "ffi",
                   "uctypes"}  # fmt: skip
@@ -90,7 +91,7 @@ def test_every_public_function_is_used_or_tested():
 
 SHARED_MODULES = [
     path
-    for folder in ("kernel_llm", "arena", "tokenizer")
+    for folder in PACKAGES
     for path in sorted((ROOT / folder).rglob("*.py"))
     if path.name not in CPYTHON_ONLY
     and str(path.parent.relative_to(ROOT)) not in CPYTHON_ONLY_FOLDERS
@@ -107,6 +108,19 @@ def test_a_shared_module_keeps_to_what_micropython_has(path):
             names = [node.module]
         assert {n.split(".")[0] for n in names} <= SHARED_IMPORTS
         assert not isinstance(node, (ast.Match, ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("path", SHARED_MODULES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_a_shared_module_is_imported_without_those_of_cpython(path):
+    shared = {p.relative_to(ROOT).with_suffix("").as_posix() for p in SHARED_MODULES}
+    for node in ast.parse(path.read_text()).body:  # what functions import, they import when called
+        if not isinstance(node, ast.ImportFrom) or node.module.split(".")[0] not in PACKAGES:
+            continue
+        place = node.module.replace(".", "/")
+        wanted = {f"{place}/{alias.name}" if (ROOT / place).is_dir() else place
+                  for alias in node.names}  # fmt: skip
+        wanted = {place for place in wanted if (ROOT / place).with_suffix(".py").exists()}
+        assert wanted <= shared
 
 
 def tracked(*patterns):
