@@ -11,7 +11,7 @@ from qemu.sysroot import NoSysroot
 sys.path.insert(0, str(ROOT / "tests" / "proof"))
 import prove
 
-LONG = {"prove_plan"}  # minutes
+LONG = {"prove_plan", "prove_places"}  # minutes
 PROOFS = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else [])
           for name in prove.PROOFS]  # fmt: skip
 
