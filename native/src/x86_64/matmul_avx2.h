@@ -13,9 +13,8 @@
 // Groups of a tile: one token takes 1 or 2 of them, several tokens 1.
 enum { TILE_TOKENS = 4, TILE_GROUPS = 2 };
 
-// How far ahead weights are asked for where reading is the limit, in the second cache, for one
-// token and for several: these take longer over a line, so it is the next page, which the CPU
-// itself does not look into.
+// How far ahead weights are asked for where reading is the limit, in the second cache: of what one
+// token reads, and of what several read; the CPU itself does not look into the next page.
 enum { ONE_AHEAD_BYTES = 16 * 1024, AHEAD_BYTES = 4096 };
 
 // What differs between the weight types; always a compile-time constant.

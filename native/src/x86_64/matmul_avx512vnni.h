@@ -13,7 +13,7 @@
 #include "../layout.h"
 
 // A token tile: 5 tokens x 2 groups are 10 sums and 10 results in registers, and the 10 chains of
-// VPDPBUSD hide its latency.
+// VPDPBUSD hide its latency. One token takes up to MAX_GROUPS of them.
 enum { TILE_TOKENS = 5, TILE_GROUPS = 2, MAX_GROUPS = 3 };
 
 // How far ahead weights are asked for where reading is the limit of several tokens, in the second
