@@ -13,7 +13,7 @@ from kernel_llm.errors import KllmError
 
 __version__ = "0.1.0"
 __all__ = ["Conversation", "KllmError", "Sampler", "Tokenizer", "open"]
-_HOMES = {"Conversation": "conversation", "Sampler": "model", "Tokenizer": "tokenizer.tokenizer"}
+_HOMES = {"Conversation": "conversation", "Sampler": "sampler", "Tokenizer": "tokenizer.tokenizer"}
 
 
 if not IS_MICROPYTHON:  # where a module's __getattr__ hides the modules in a package

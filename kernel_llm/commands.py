@@ -10,9 +10,10 @@ from kernel_llm import _native as native
 from kernel_llm import chat as turns
 from kernel_llm import image as images
 from kernel_llm.errors import KllmError
-from kernel_llm.model import Model, Sampler
+from kernel_llm.model import Model
 from kernel_llm.progress import show_progress
 from kernel_llm.pull import resolve
+from kernel_llm.sampler import Sampler
 from kernel_llm.summary import summary
 from kernel_llm.terminal import printable, standard_input
 

@@ -1,6 +1,5 @@
 """An open model: tokens in, logits and text out."""
 
-import struct
 from array import array
 
 from arena.plan import Plan, config_bytes
@@ -9,6 +8,7 @@ from kernel_llm import _native as native
 from kernel_llm._port import cpu_count
 from kernel_llm.encoder import Encoder
 from kernel_llm.errors import CLOSED, KllmError
+from kernel_llm.sampler import Sampler
 from tokenizer import StreamDecoder
 
 N_CTX_DEFAULT = 2048
@@ -272,32 +272,3 @@ class Model:
                 nll.append(loss)
                 top1.append(best)
         return nll, top1
-
-
-class Sampler:
-    """
-    How the next token is chosen, and the state of its generator (SplitMix64).
-
-    temperature: 0 takes the most likely token. top_k: 0 keeps all. top_p: 1 keeps all.
-    min_p: 0 keeps all. repeat_penalty: 1 leaves the logits alone; it looks at the last
-    repeat_last_n tokens. seed: 64 bits; the same seed gives the same text on every machine.
-    Raises KllmError(RANGE) naming the parameter that is out of its range.
-    """
-
-    def __init__(self, temperature=0.0, top_k=40, top_p=0.95, min_p=0.05, repeat_penalty=1.0,
-                 repeat_last_n=64, seed=0):  # fmt: skip
-        for name, value, low, high in (
-            ("temperature", temperature, 0, 100),
-            ("top_k", top_k, 0, 0xFFFFFFFF),
-            ("top_p", top_p, 0, 1),
-            ("min_p", min_p, 0, 1),
-            ("repeat_penalty", repeat_penalty, 0.01, 100),
-            ("repeat_last_n", repeat_last_n, 0, 0xFFFFFFFF),
-            ("seed", seed, 0, 0xFFFFFFFFFFFFFFFF),
-        ):
-            if not low <= value <= high:
-                raise KllmError(_abi.KLLM_ERR_RANGE, "%s is %s, not within %s … %s"
-                                % (name, value, low, high))  # fmt: skip
-        self._state = bytearray(struct.pack("<4f2IQ", temperature, top_p, min_p, repeat_penalty,
-                                            top_k, repeat_last_n, seed))  # fmt: skip
-        self.address = native.pointer(self._state)

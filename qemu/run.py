@@ -31,7 +31,8 @@ def host_lines(model, n_token, prompt):
     """Returns what the generate image must print for a model, computed by this machine."""
     from kernel_llm import _native as native
     from kernel_llm.image import Image
-    from kernel_llm.model import Model, Sampler
+    from kernel_llm.model import Model
+    from kernel_llm.sampler import Sampler
 
     lines, ids = [], []
     with Model(Image(model), n_ctx=256, threads=1, n_batch=build.N_BATCH) as m:

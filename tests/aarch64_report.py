@@ -9,7 +9,8 @@ import sys
 
 from kernel_llm import _native as native
 from kernel_llm.image import Image
-from kernel_llm.model import Model, Sampler
+from kernel_llm.model import Model
+from kernel_llm.sampler import Sampler
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog.",

@@ -14,8 +14,9 @@ from conftest import ROOT, SEED
 from kernel_llm import _abi, _native_py
 from kernel_llm import _native as native
 from kernel_llm.image import Image
-from kernel_llm.model import Model, Sampler
+from kernel_llm.model import Model
 from kernel_llm.opening import open_image
+from kernel_llm.sampler import Sampler
 from kernel_llm.twin import check
 from kernel_llm.twin import sampler as sampler_twin
 from kernel_llm.twin.engine import Engine

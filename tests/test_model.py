@@ -10,8 +10,9 @@ import pytest
 
 from conftest import ROOT
 from kernel_llm.errors import KllmError
-from kernel_llm.model import Model, Sampler
+from kernel_llm.model import Model
 from kernel_llm.opening import open_image
+from kernel_llm.sampler import Sampler
 from numpy_forward import NumpyModel, nll_of
 
 IDS = [(7 * i * i + 3 * i + 11) % 250 for i in range(70)]

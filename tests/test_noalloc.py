@@ -45,8 +45,9 @@ def test_an_object_of_the_core_calls_no_library(source):
 
 COUNTED_RUN = """
 import ctypes, gc, sys
-from kernel_llm.model import Model, Sampler
+from kernel_llm.model import Model
 from kernel_llm.opening import open_image
+from kernel_llm.sampler import Sampler
 
 calls = ctypes.CDLL(None).alloc_calls
 calls.restype = ctypes.c_ulong

@@ -10,8 +10,9 @@ import pytest
 
 from conftest import ROOT
 from kernel_llm.gguf.quantize import quantize
-from kernel_llm.model import Model, Sampler
+from kernel_llm.model import Model
 from kernel_llm.opening import open_image
+from kernel_llm.sampler import Sampler
 from numpy_forward import NumpyModel, nll_of
 
 TEXT = (ROOT / "tests" / "data" / "english.txt").read_text()

@@ -23,8 +23,9 @@ import build
 from kernel_llm.errors import KllmError
 from kernel_llm.gguf.read import GGUF
 from kernel_llm.image import Image
-from kernel_llm.model import Model, Sampler
+from kernel_llm.model import Model
 from kernel_llm.pack import pack
+from kernel_llm.sampler import Sampler
 from kernel_llm.terminal import run_command
 from make_data import make_gpt2, make_llama
 

@@ -4,7 +4,7 @@ import sys
 
 import kernel_llm
 from kernel_llm.errors import KllmError
-from kernel_llm.model import Sampler
+from kernel_llm.sampler import Sampler
 
 SAMPLERS = (
     {},

@@ -4,7 +4,7 @@ import sys
 from array import array
 
 import kernel_llm
-from kernel_llm.model import Sampler
+from kernel_llm.sampler import Sampler
 
 try:
     from micropython import heap_lock, heap_unlock
