@@ -12,8 +12,13 @@ from kernel_llm._port import IS_MICROPYTHON
 from kernel_llm.errors import KllmError
 
 __version__ = "0.1.0"
-__all__ = ["Conversation", "KllmError", "Sampler", "Tokenizer", "open"]
-_HOMES = {"Conversation": "conversation", "Sampler": "sampler", "Tokenizer": "tokenizer.tokenizer"}
+__all__ = ["Conversation", "KllmError", "Model", "Sampler", "Tokenizer", "open"]
+_HOMES = {
+    "Conversation": "conversation",
+    "Model": "model",
+    "Sampler": "sampler",
+    "Tokenizer": "tokenizer.tokenizer",
+}
 
 
 if not IS_MICROPYTHON:  # where a module's __getattr__ hides the modules in a package
@@ -24,6 +29,9 @@ if not IS_MICROPYTHON:  # where a module's __getattr__ hides the modules in a pa
         if name not in _HOMES:
             raise AttributeError(f"module 'kernel_llm' has no attribute {name!r}")
         return getattr(import_module("kernel_llm." + _HOMES[name]), name)
+
+    def __dir__():
+        return sorted(set(globals()).union(__all__))
 
 
 def open(path=None, **options):
@@ -41,7 +49,7 @@ def open(path=None, **options):
         n_seq: sequences held at once, 1 .. 256; 1 by default.
         n_logits: rows of logits kept, where every token's are wanted.
         cpu: mask of the instruction sets that may be used; all by default.
-    Returns a model.Model: generate, encode, decode, prefill, eval, step, sample, score, reset.
+    Returns a Model: generate, encode, decode, prefill, eval, step, sample, score, reset.
     Raises KllmError saying what is wrong with the file or an option and where, or OSError.
     """
     if IS_MICROPYTHON:

@@ -28,6 +28,15 @@ def _text_of(data):
     return decoder.push(data) + decoder.finish()
 
 
+def id_array(ids):
+    """Returns ids as u32[]; KllmError(RANGE) if one is no number of 32 bits."""
+    try:
+        return array("I", ids)
+    except OverflowError:
+        pass
+    raise KllmError(_abi.KLLM_ERR_RANGE, "an id is negative or above 32 bits")
+
+
 class Encoder:
     """
     Text to token ids and back.
@@ -83,7 +92,7 @@ class Encoder:
         Raises KllmError(RANGE) if an id is not in the vocabulary.
         """
         flags = _abi.KLLM_DECODE_SPECIAL * special + _abi.KLLM_DECODE_START * start
-        ids = array("I", ids)
+        ids = id_array(ids)
         text = bytearray(16 * len(ids) + 16)
         for _ in range(2):
             status = native.kllm_decode(

@@ -6,7 +6,7 @@ from arena.plan import Plan, config_bytes
 from kernel_llm import _abi
 from kernel_llm import _native as native
 from kernel_llm._port import cpu_count
-from kernel_llm.encoder import Encoder
+from kernel_llm.encoder import Encoder, id_array
 from kernel_llm.errors import CLOSED, KllmError
 from kernel_llm.sampler import Sampler
 from tokenizer import StreamDecoder
@@ -50,10 +50,10 @@ class Model:
         self.engine = native.ENGINE
         self.image = image
         self.n_vocab = image.n_vocab
-        self.n_ctx = n_ctx or min(image.n_ctx_train, N_CTX_DEFAULT)
+        self.n_ctx = min(image.n_ctx_train, N_CTX_DEFAULT) if n_ctx is None else n_ctx
         self.n_seq = n_seq
         self.n_batch = n_batch
-        self.threads = threads or default_threads()
+        self.threads = default_threads() if threads is None else threads
         config = config_bytes(self.n_ctx, n_batch, n_seq, n_logits, self.threads, kv, cpu)
         self.plan = Plan(image.address, config)
         memory = native.Memory(self.plan.n_bytes)
@@ -137,7 +137,7 @@ class Model:
         """
         if logits not in LOGITS:
             raise KllmError(_abi.KLLM_ERR_RANGE, "logits is '%s', not none, last or all" % logits)
-        tokens, seqs = array("I", tokens), array("I", seqs)
+        tokens, seqs = id_array(tokens), id_array(seqs)
         if len(tokens) != len(seqs):
             raise ValueError("%d tokens for %d sequences" % (len(tokens), len(seqs)))
         status = native.kllm_eval(self._arena, self._image, native.pointer(tokens),
@@ -145,13 +145,23 @@ class Model:
         if status == _abi.KLLM_ERR_SPACE:
             raise KllmError(status, "%d tokens more do not fit a context of %d"
                             % (len(tokens), self.n_ctx))  # fmt: skip
-        self._check(status, "a token id or sequence is out of range, or too many logits rows")
+        if status < 0:
+            raise KllmError(status, self._why_out_of_range(tokens, seqs))
+
+    def _why_out_of_range(self, tokens, seqs):
+        if not tokens:
+            return "there are no tokens to append"
+        if max(tokens) >= self.n_vocab:
+            return "token id %d is not in a vocabulary of %d" % (max(tokens), self.n_vocab)
+        if max(seqs) >= self.n_seq:
+            return "no sequence %d among %d" % (max(seqs), self.n_seq)
+        return "logits of %d tokens do not fit %d rows" % (len(tokens), len(self._logits))
 
     def prefill(self, tokens, seq=0, progress=None):
         """
         Appends tokens to one sequence; its logits are then those after the last.
 
-        progress: called with the number of tokens done after each pass of n_batch.
+        progress: called with (tokens done, tokens in all) after each pass of n_batch.
         Raises KllmError(SPACE) if they do not fit the context; nothing has changed then. An
         interrupt between two passes leaves the sequence at the last pass.
         """
@@ -165,21 +175,30 @@ class Model:
             last = first + len(part) == len(tokens)
             self.eval(part, [seq] * len(part), "last" if last else "none")
             if progress:
-                progress(first + len(part))
+                progress(first + len(part), len(tokens))
 
     def step(self, token, seq=0):
         """
         Appends one token to a sequence and computes its logits.
 
+        token: its id; a negative one, such as `sample` returns for an error, is out of range.
         Returns 0, or a negative KLLM_ERR code. Allocates nothing.
         """
+        if token < 0:
+            return _abi.KLLM_ERR_RANGE
         self._token[0] = token
         self._slot[0] = seq
         return native.kllm_eval(self._arena, self._image, self._token_address,
                                 self._slot_address, 1, _abi.KLLM_LOGITS_LAST)  # fmt: skip
 
     def logits(self, row=0):
-        """Returns the logits of a row as a buffer of n_vocab floats, valid until `close`."""
+        """
+        Returns the logits of a row as a buffer of n_vocab floats, valid until `close`.
+
+        Raises IndexError if there is no such row.
+        """
+        if row < 0:
+            raise IndexError("no row %d of logits" % row)
         return self._logits[row]
 
     def score(self, token, row=0):
@@ -247,21 +266,22 @@ class Model:
         """
         Appends a prompt to a sequence and yields the text that continues it, as `stream` does.
 
+        What the sequence holds stays: call `reset` before a prompt that is to stand alone.
         prompt: str, bytes or a list of token ids. special: parse control tokens in it.
         sampling: arguments of Sampler; greedy by default.
         Raises KllmError(SPACE) if the prompt does not fit the context.
         """
         tokens = self.encode(prompt, special) if isinstance(prompt, (str, bytes)) else prompt
-        if not tokens:
+        if len(tokens) == 0:
             raise KllmError(_abi.KLLM_ERR_RANGE, "the prompt is empty")
         self.prefill(tokens, seq)
         yield from self.stream(n_token, Sampler(**sampling), seq)
 
-    def score_ids(self, ids, seq=0):
+    def score_ids(self, ids, seq=0, progress=None):
         """
         Returns ([-ln p(ids[i + 1] | ids[0 .. i])], [most likely token after ids[0 .. i]]).
 
-        The sequence must be empty and n_logits n_batch or more.
+        The sequence must be empty and n_logits n_batch or more. progress: as in `prefill`.
         """
         nll, top1 = [], []
         for first in range(0, len(ids) - 1, self.n_batch):
@@ -271,4 +291,6 @@ class Model:
                 loss, best = self.score(ids[first + row + 1], row)
                 nll.append(loss)
                 top1.append(best)
+            if progress:
+                progress(len(nll), len(ids) - 1)
         return nll, top1

@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+import kernel_llm
 from conftest import ROOT
+from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 from kernel_llm.model import Model
 from kernel_llm.opening import open_image
@@ -137,10 +139,11 @@ def test_cutting_a_sequence_back_forgets_what_was_cut(tiny_models):
 
 
 REFUSED = {
-    "token past the vocabulary": (lambda m: m.eval([1, m.n_vocab], [0, 0]), "RANGE"),
-    "sequence that is not there": (lambda m: m.eval([1], [1]), "RANGE"),
-    "no tokens": (lambda m: m.eval([], []), "RANGE"),
-    "more logits than rows": (lambda m: m.eval([1] * 71, [0] * 71, "all"), "RANGE"),
+    "token past the vocabulary": (lambda m: m.eval([1, m.n_vocab], [0, 0]), "RANGE: token id"),
+    "token below 0": (lambda m: m.eval([1, -1], [0, 0]), "RANGE: an id is negative"),
+    "sequence that is not there": (lambda m: m.eval([1], [1]), "RANGE: no sequence 1 among 1"),
+    "no tokens": (lambda m: m.eval([], []), "RANGE: there are no tokens"),
+    "more logits than rows": (lambda m: m.eval([1] * 71, [0] * 71, "all"), "RANGE: logits of 71"),
     "logits of no kind": (lambda m: m.eval([1], [0], "some"), "RANGE"),
     "context full": (lambda m: m.eval([1] * 77, [0] * 77), "SPACE"),
     "prompt for a sequence that is not there": (lambda m: m.prefill([1] * 77, 1), "RANGE"),
@@ -163,6 +166,36 @@ def test_what_is_refused_changes_nothing(tiny_models, title):
         assert code in str(error.value)
         assert model.length() == 20
         assert np.array_equal(logits_of(model, IDS[20:30]), expected)
+
+
+def test_a_step_with_the_code_of_an_error_is_refused(tiny_models):
+    with open_tiny(tiny_models("llama", "q8_0")) as model:
+        for token in (-2, model.n_vocab):
+            assert model.step(token) == _abi.KLLM_ERR_RANGE
+        assert model.length() == 0
+
+
+def test_logits_have_no_row_before_the_first_nor_behind_the_last(tiny_models):
+    with open_tiny(tiny_models("llama", "q8_0"), n_logits=3) as model:
+        for row in (-1, 3):
+            with pytest.raises(IndexError):
+                model.logits(row)
+
+
+@pytest.mark.parametrize("option", ["n_ctx", "threads", "n_batch", "n_seq"])
+def test_none_of_something_is_not_taken_for_the_default(tiny_models, option):
+    with pytest.raises(KllmError, match=f"RANGE: {option} is 0"):
+        open_tiny(tiny_models("llama", "q8_0"), **{option: 0})
+
+
+def test_progress_tells_how_much_is_done_of_all(tiny_models):
+    told = []
+    with open_tiny(tiny_models("llama", "q8_0")) as model:
+        model.prefill(IDS, progress=lambda *done_of: told.append(done_of))
+        model.reset()
+        model.score_ids(IDS, progress=lambda *done_of: told.append(done_of))
+    assert told[:5] == [(done, 70) for done in (16, 32, 48, 64, 70)]
+    assert told[5:] == [(done, 69) for done in (16, 32, 48, 64, 69)]
 
 
 @pytest.mark.parametrize("bad", ["nan", "inf"])
@@ -212,10 +245,19 @@ def test_a_model_that_is_dropped_ends_its_threads(tiny_models):
 def test_generated_text_is_never_half_a_character(tiny_models):
     with open_tiny(tiny_models("llama", "q8_0")) as model:
         model._stops = []
-        pieces = list(model.generate("Hello", n_token=60, temperature=2.0, top_k=0, top_p=1.0,
-                                     min_p=0.0, seed=5))  # fmt: skip
-        for piece in pieces:
-            assert piece.encode()  # no lone surrogate, no empty piece
+        model.prefill(model.encode("Hello"))
+        ids = []
+        sampler = Sampler(temperature=2.0, top_k=0, top_p=1.0, min_p=0.0, seed=5)
+        pieces = list(model.stream(60, sampler, ids=ids))
+        whole = b"".join(model.encoder.decode_bytes([i]) for i in ids)
+        assert all(pieces) and len(pieces) > 10
+        assert "".join(pieces) == whole.decode("utf-8", "replace")
+
+
+def test_what_the_package_offers_is_listed_and_explained():
+    for name in kernel_llm.__all__:
+        assert name in dir(kernel_llm)
+        assert len(getattr(kernel_llm, name).__doc__) > 40, name
 
 
 def test_tokens_and_sequences_must_be_as_many(tiny_models):
