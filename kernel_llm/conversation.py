@@ -1,12 +1,7 @@
-"""A conversation, in a program or in the terminal; its history stays within the context."""
-
-import contextlib
-import sys
+"""A conversation whose history stays within the context."""
 
 from kernel_llm import _abi, chat
 from kernel_llm.errors import KllmError
-
-HELP = "/reset forgets what was said, /quit or Ctrl-D ends, Ctrl-C stops an answer"
 
 
 class Conversation:
@@ -42,6 +37,11 @@ class Conversation:
             ids += chat.encode_turn(encoder, self.kind, said, self.system, not ids) + answer
         return ids + chat.encode_turn(encoder, self.kind, user, self.system, not ids)
 
+    def reset(self):
+        """Forgets what was said."""
+        self.turns.clear()
+        self.model.reset()
+
     def say(self, user):
         """
         Yields the text of the model's answer to what the user says.
@@ -65,37 +65,3 @@ class Conversation:
         finally:
             # An interrupt may fall between sampling an id and appending it.
             del answer[max(0, model.length() - len(ids)) :]
-
-    def run(self):
-        """Reads turns from standard input and prints the answers until it ends."""
-        asks = sys.stdin.isatty()
-        if asks:
-            with contextlib.suppress(ImportError):
-                import readline  # noqa: F401 (gives input() a line editor)
-            print(HELP, file=sys.stderr)
-        while True:
-            try:
-                user = input("> " if asks else "").strip()
-            except EOFError:
-                if asks:
-                    print()
-                return
-            if user == "/quit":
-                return
-            if user == "/help":
-                print(HELP, file=sys.stderr)
-            elif user == "/reset":
-                self.turns.clear()
-                self.model.reset()
-            elif user:
-                self._answer(user)
-
-    def _answer(self, user):
-        try:
-            for piece in self.say(user):
-                print(piece, end="", flush=True)
-        except KeyboardInterrupt:
-            pass
-        except KllmError as error:
-            print(error, file=sys.stderr)
-        print()

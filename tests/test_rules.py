@@ -28,8 +28,8 @@ SHARED_IMPORTS = {"sys", "struct", "array", "io", "os", "time", "micropython", "
                   "uctypes"}  # fmt: skip
 # CPython only: they pack, fetch, draw or talk to people.
 CPYTHON_ONLY = {
-    "__main__.py", "_native_cffi.py", "builtin.py", "commands.py", "conversation.py",
-    "files.py", "layout.py", "opening.py", "pack.py", "progress.py", "pull.py", "quantize.py",
+    "__main__.py", "_native_cffi.py", "builtin.py", "commands.py", "files.py",
+    "layout.py", "opening.py", "pack.py", "progress.py", "pull.py", "quantize.py",
     "terminal.py", "weights.py",
 }  # fmt: skip
 CPYTHON_ONLY_FOLDERS = {"kernel_llm/data", "kernel_llm/tokenizer"}
