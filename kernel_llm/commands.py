@@ -1,5 +1,6 @@
 """What each command of the command line does. Each takes the parsed arguments."""
 
+import contextlib
 import json
 import math
 import sys
@@ -16,6 +17,8 @@ from kernel_llm.pull import resolve
 from kernel_llm.sampler import Sampler
 from kernel_llm.summary import summary
 from kernel_llm.terminal import printable, standard_input
+
+CHAT_HELP = "/reset forgets what was said, /quit or Ctrl-D ends, Ctrl-C stops an answer"
 
 
 def _open(args, **options):
@@ -128,6 +131,17 @@ def _prompt_ids(model, args, text):
     return turns.encode_turn(model.encoder, kind, text.decode("utf-8", "replace"), args.system)
 
 
+def _prefill(model, ids):
+    """Appends a prompt, with a bar where it takes several passes; returns the seconds it took."""
+    bar = contextlib.nullcontext()
+    if len(ids) > model.n_batch:
+        bar = show_progress("tokens of the prompt", in_bytes=False)
+    with bar as progress:
+        started = time.perf_counter()
+        model.prefill(ids, progress=progress)
+        return time.perf_counter() - started
+
+
 def generate(args):
     """Continues a prompt and prints the text as it comes."""
     text = _read_text(args)
@@ -138,7 +152,7 @@ def generate(args):
         ids = _prompt_ids(model, args, text)
         if not ids:
             raise KllmError(_abi.KLLM_ERR_RANGE, f"{args.file or 'the prompt'} is empty")
-        model.prefill(ids)
+        prompt_seconds = _prefill(model, ids)
         first = time.perf_counter()
         generated, pieces = [], []
         try:
@@ -159,9 +173,9 @@ def generate(args):
                 "stop": model.stop_reason,
                 "threads": model.threads,
                 "open_seconds": opened - started,
-                "prompt_seconds": first - opened,
+                "prompt_seconds": prompt_seconds,
                 "generate_seconds": done - first,
-                "prompt_tokens_per_second": n_prompt / (first - opened),
+                "prompt_tokens_per_second": n_prompt / prompt_seconds,
                 "tokens_per_second": n_generated / (done - first),
             })  # fmt: skip
         elif model.stop_reason == "context":
@@ -174,7 +188,42 @@ def chat(args):
     from kernel_llm.conversation import Conversation
 
     with _open(args) as model:
-        Conversation(model, _sampler(args), args.system, args.tokens).run()
+        _converse(Conversation(model, _sampler(args), args.system, args.tokens))
+
+
+def _converse(talk):
+    """Reads turns from standard input and prints the answers until it ends."""
+    asks = sys.stdin.isatty()
+    if asks:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 (gives input() a line editor)
+        print(CHAT_HELP, file=sys.stderr)
+    while True:
+        try:
+            user = input("> " if asks else "").strip()
+        except EOFError:
+            if asks:
+                print()
+            return
+        if user == "/quit":
+            return
+        if user == "/help":
+            print(CHAT_HELP, file=sys.stderr)
+        elif user == "/reset":
+            talk.reset()
+        elif user:
+            _print_answer(talk, user)
+
+
+def _print_answer(talk, user):
+    try:
+        for piece in talk.say(user):
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        pass
+    except KllmError as error:
+        print(error, file=sys.stderr)
+    print()
 
 
 def tokenize(args):
@@ -206,7 +255,8 @@ def score(args):
         if len(ids) - 1 > model.n_ctx:
             text = f"{args.file}: {len(ids)} tokens do not fit a context of {model.n_ctx}"
             raise KllmError(_abi.KLLM_ERR_SPACE, f"{text}; --tokens takes the first")
-        nll, top1 = model.score_ids(ids)
+        with show_progress("tokens scored", in_bytes=False) as progress:
+            nll, top1 = model.score_ids(ids, progress=progress)
     mean = sum(nll) / len(nll)
     if args.json:
         _print_json({"ids": ids, "nll": nll, "top1": top1, "mean_nll": mean})

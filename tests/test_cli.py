@@ -159,6 +159,33 @@ def test_chat_helps_and_leaves_the_terminal_at_a_new_line(chat_model):
     assert said.endswith(b"> \r\n")
 
 
+def at_a_terminal(*words):
+    """Runs a command whose standard error is a terminal; returns what that shows."""
+    terminal, inside = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kernel_llm", *map(str, words)],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=inside, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(inside)
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal is gone
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    assert process.wait(60) == 0
+    return shown.decode()
+
+
+def test_a_long_text_shows_how_far_it_is_read(model, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the hello " * 20)
+    n_token = len(run("tokenize", model, "-f", text).split())
+    prompt = ["generate", model, "-f", text, "-n", "1"]
+    assert f"{n_token}/{n_token}" in at_a_terminal(*prompt, "--batch", "8")
+    assert "/" not in at_a_terminal(*prompt, "--batch", n_token)
+    assert f"{n_token - 1}/{n_token - 1}" in at_a_terminal("score", model, text, "--batch", "8")
+
+
 ERRORS = {
     "a file that is not there": (["generate", "no/such.gguf", "-p", "a"], "no such file"),
     "a name nobody knows": (["pull", "gpt-9"], "smollm2-135m"),
