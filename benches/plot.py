@@ -35,14 +35,14 @@ def plot(path, run, history=()):
     rows = [row for row in run.rows if row.samples]
     past = [h for h in history if h.clock == run.clock]
     height = 0.32 * len(rows) + 1.6
-    figure = Figure(figsize=(15 if past else 10, height))
+    figure = Figure(figsize=(15 if past else 10, height), layout="constrained")
     axes = figure.subplots(1, 2 if past else 1, squeeze=False, sharey=True)
     places = range(len(rows), 0, -1)
     _boxes(axes[0][0], rows, places)
     if past:
         _history(axes[0][1], rows, places, [*past, run])
-    figure.suptitle(f"{run.fingerprint.get('cpu')}, {run.date}", fontsize=10)
-    figure.tight_layout()
+    levels = "grey: portable code; blue: the best code of this CPU"
+    figure.suptitle(f"{run.fingerprint.get('cpu')}, {run.date}\n{levels}", fontsize=10)
     with atomic_write(path) as file:
         figure.savefig(file, dpi=110, format=_form(path))
 
