@@ -23,13 +23,12 @@ VERSION = 1
 
 # unit: what one raw number counts, as a share of the unit
 UNITS = {"second": 1e-9, "instruction": 1.0, "cycle": 1.0, "byte": 1.0}
-CLOCKS = ("wall", "insn", "model", "emulated")
+CLOCKS = ("wall", "insn", "emulated")
 
 # Runs are compared only where these agree; the other fields are told, not judged.
 IDENTITY = {
     "wall": ("clock", "arch", "cpu", "part", "board", "cores", "governor", "freq_max_khz"),
     "insn": ("clock", "arch"),
-    "model": ("clock", "arch", "cpu"),
     "emulated": ("clock", "arch", "cpu"),
 }
 N_BASELINE = 101  # order statistics a baseline keeps of a row

@@ -2,15 +2,16 @@
 """Models with random weights of stated sizes, packed once into the cache."""
 
 import hashlib
-import os
 import shutil
 import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benches.machine import free_bytes
+from kernel_llm.files import cache_dir
 
 SEED = 1
 N_VOCAB = 8192
@@ -64,8 +65,9 @@ def why_not(shape, dtype):
     need = weight_bytes(shape, dtype)
     if need * 1.2 > free_bytes() > 0:
         return f"needs {need / 1e9:.1f} GB of memory, {free_bytes() / 1e9:.1f} GB are free"
-    if need * 2.5 > shutil.disk_usage(_folder()).free:
-        return f"needs {need * 2.5 / 1e9:.1f} GB of disk in {_folder()}"
+    folder = cache_dir("bench")
+    if need * 2.5 > shutil.disk_usage(folder).free:
+        return f"needs {need * 2.5 / 1e9:.1f} GB of disk in {folder}"
     return ""
 
 
@@ -77,11 +79,11 @@ def seeded_image(size, dtype):
     shape = SHAPES[size]
     text = f"{shape} {dtype} {SEED} {N_VOCAB} {N_CTX} {_abi.KLLM_IMAGE_LAYOUT} {_abi.ABI_VERSION}"
     name = f"seeded-{size}-{dtype}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.kllm"
-    path = _folder() / name
+    path = cache_dir("bench") / name
     if not path.exists():
-        for old in _folder().glob(f"seeded-{size}-{dtype}-*.kllm"):
+        for old in path.parent.glob(f"seeded-{size}-{dtype}-*.kllm"):
             old.unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory(dir=_folder(), prefix=".seeded-") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".seeded-") as folder:
             gguf = Path(folder) / "model.gguf"
             write_gguf(gguf, shape, dtype)
             pack(gguf, path, _silent)
@@ -171,19 +173,5 @@ def byte_chars():
     return chars
 
 
-def _folder():
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(base) / "kernel-llm" / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-class _silent:
-    def __init__(self, _title):
-        pass
-
-    def __enter__(self):
-        return lambda done, total: None
-
-    def __exit__(self, *_):
-        return None
+def _silent(_title):
+    return nullcontext(lambda done, total: None)
