@@ -40,7 +40,7 @@ def parser():
     what.add_argument("--full", action="store_true", help="every size in every type of weights")
     what.add_argument("--file", action="append", default=[], help="benchmarks of your own")
     how = p.add_argument_group("how to measure")
-    how.add_argument("--quick", action="store_true", help="a look in seconds")
+    how.add_argument("--quick", action="store_true", help="few samples of each row, for a look")
     how.add_argument("--seconds", type=float, help=f"budget of the measurement ({SECONDS:g})")
     how.add_argument("--samples", type=int, help="of each row (1000)")
     how.add_argument("--warmup", type=int, help="samples thrown away, at least (100)")
