@@ -20,6 +20,12 @@ _HOMES = {
     "Tokenizer": "tokenizer.tokenizer",
 }
 
+TYPE_CHECKING = False  # what type checkers and editors take for true, without an import
+if TYPE_CHECKING:
+    from kernel_llm.conversation import Conversation
+    from kernel_llm.model import Model
+    from kernel_llm.sampler import Sampler
+    from kernel_llm.tokenizer.tokenizer import Tokenizer
 
 if not IS_MICROPYTHON:  # where a module's __getattr__ hides the modules in a package
     from importlib import import_module
@@ -34,7 +40,7 @@ if not IS_MICROPYTHON:  # where a module's __getattr__ hides the modules in a pa
         return sorted(set(globals()).union(__all__))
 
 
-def open(path=None, **options):
+def open(path: str | None = None, **options) -> "Model":
     """
     Opens a model and returns it, a context manager.
 

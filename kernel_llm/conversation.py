@@ -2,6 +2,8 @@
 
 from kernel_llm import _abi, chat
 from kernel_llm.errors import KllmError
+from kernel_llm.model import Model
+from kernel_llm.sampler import Sampler
 
 
 class Conversation:
@@ -16,7 +18,7 @@ class Conversation:
     Raises KllmError(UNSUPPORTED) for a model without a known turn format.
     """
 
-    def __init__(self, model, sampler, system="", n_answer=512):
+    def __init__(self, model: Model, sampler: Sampler, system: str = "", n_answer: int = 512):
         self.kind = model.image.chat
         if self.kind == _abi.KLLM_CHAT_NONE:
             raise KllmError(
@@ -37,12 +39,12 @@ class Conversation:
             ids += chat.encode_turn(encoder, self.kind, said, self.system, not ids) + answer
         return ids + chat.encode_turn(encoder, self.kind, user, self.system, not ids)
 
-    def reset(self):
+    def reset(self) -> None:
         """Forgets what was said."""
         self.turns.clear()
         self.model.reset()
 
-    def say(self, user):
+    def say(self, user: str):
         """
         Yields the text of the model's answer to what the user says.
 

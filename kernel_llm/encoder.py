@@ -51,17 +51,17 @@ class Encoder:
         self._work_address = native.pointer(self._work)
         self._n_out_address = native.pointer(self._n_out)
 
-    def close(self):
+    def close(self) -> None:
         """Lets go of the vocabulary; every other method raises an exception afterwards."""
         self._vocab = CLOSED
 
-    def special(self, name):
+    def special(self, name: str) -> int:
         """Returns the id of a special token, "bos", "eos", "eot" …, or -1."""
         off, kind = _FIELDS[name]
         id = struct.unpack(kind, bytes(native.view(self._vocab + off, 4)))[0]
         return -1 if id == 0xFFFFFFFF else id
 
-    def encode(self, text, special=False, affix=True):
+    def encode(self, text: str | bytes, special: bool = False, affix: bool = True) -> list[int]:
         """
         Returns the token ids of a text.
 
@@ -83,7 +83,7 @@ class Encoder:
             self._vocab, self._work_address, native.pointer(text), len(text), flags,
             native.pointer(ids), len(ids), self._n_out_address)  # fmt: skip
 
-    def decode_bytes(self, ids, special=False, start=False):
+    def decode_bytes(self, ids, special: bool = False, start: bool = False) -> bytes:
         """
         Returns the bytes of token ids.
 
@@ -105,6 +105,6 @@ class Encoder:
             raise KllmError(status, "a token id is past the end of the vocabulary")
         return bytes(text[: self._n_out[0]])
 
-    def decode(self, ids, special=False, start=True):
+    def decode(self, ids, special: bool = False, start: bool = True) -> str:
         """Returns the text of token ids; bytes that are no UTF-8 become U+FFFD."""
         return _text_of(self.decode_bytes(ids, special, start))

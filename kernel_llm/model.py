@@ -21,7 +21,7 @@ LOGITS = {
 }
 
 
-def default_threads():
+def default_threads() -> int:
     """Returns how many threads compute where nobody says: one for each core."""
     return min(cpu_count(), _abi.KLLM_MAX_THREAD)
 
@@ -45,8 +45,17 @@ class Model:
 
     _memory = None
 
-    def __init__(self, image, n_ctx=None, threads=None, kv="f16", n_batch=64, n_seq=1,
-                 n_logits=0, cpu=ANY_CPU):  # fmt: skip
+    def __init__(
+        self,
+        image,
+        n_ctx: int | None = None,
+        threads: int | None = None,
+        kv: str = "f16",
+        n_batch: int = 64,
+        n_seq: int = 1,
+        n_logits: int = 0,
+        cpu: int = ANY_CPU,
+    ):
         self.engine = native.ENGINE
         self.image = image
         self.n_vocab = image.n_vocab
@@ -76,7 +85,7 @@ class Model:
         self.stop_reason = None
         self._stops = [i for i in map(self.encoder.special, ("eos", "eot")) if i >= 0]
 
-    def __enter__(self):
+    def __enter__(self) -> "Model":
         return self
 
     def __exit__(self, *_):
@@ -87,7 +96,7 @@ class Model:
         if self._memory is not None:
             native.kllm_team_stop(self._arena)
 
-    def close(self):
+    def close(self) -> None:
         """
         Ends the threads and unmaps arena and image. May be called again.
 
@@ -106,27 +115,27 @@ class Model:
         if status < 0:
             raise KllmError(status, where or "the core refused the call")
 
-    def encode(self, text, special=False, affix=True):
+    def encode(self, text: str | bytes, special: bool = False, affix: bool = True) -> list[int]:
         """Returns the token ids of a text; see Encoder.encode."""
         return self.encoder.encode(text, special, affix)
 
-    def decode(self, ids, special=False):
+    def decode(self, ids, special: bool = False) -> str:
         """Returns the text of token ids; see Encoder.decode."""
         return self.encoder.decode(ids, special)
 
-    def length(self, seq=0):
+    def length(self, seq: int = 0) -> int:
         """Returns how many tokens a sequence holds. Raises KllmError RANGE if there is none."""
         n_token = native.kllm_slot_length(self._arena, seq)
         if n_token < 0:
             self._check(n_token, "no sequence %d" % seq)
         return n_token
 
-    def reset(self, seq=0, keep=0):
+    def reset(self, seq: int = 0, keep: int = 0) -> None:
         """Cuts a sequence back to its first `keep` tokens."""
         self._check(native.kllm_slot_cut(self._arena, seq, keep), "no sequence %d of %d tokens"
                     % (seq, keep))  # fmt: skip
 
-    def eval(self, tokens, seqs, logits="last"):
+    def eval(self, tokens, seqs, logits: str = "last") -> None:
         """
         Appends tokens to sequences: token i to sequence seqs[i].
 
@@ -157,7 +166,7 @@ class Model:
             return "no sequence %d among %d" % (max(seqs), self.n_seq)
         return "logits of %d tokens do not fit %d rows" % (len(tokens), len(self._logits))
 
-    def prefill(self, tokens, seq=0, progress=None):
+    def prefill(self, tokens, seq: int = 0, progress=None) -> None:
         """
         Appends tokens to one sequence; its logits are then those after the last.
 
@@ -177,7 +186,7 @@ class Model:
             if progress:
                 progress(first + len(part), len(tokens))
 
-    def step(self, token, seq=0):
+    def step(self, token: int, seq: int = 0) -> int:
         """
         Appends one token to a sequence and computes its logits.
 
@@ -191,7 +200,7 @@ class Model:
         return native.kllm_eval(self._arena, self._image, self._token_address,
                                 self._slot_address, 1, _abi.KLLM_LOGITS_LAST)  # fmt: skip
 
-    def logits(self, row=0):
+    def logits(self, row: int = 0) -> memoryview:
         """
         Returns the logits of a row as a buffer of n_vocab floats, valid until `close`.
 
@@ -201,7 +210,7 @@ class Model:
             raise IndexError("no row %d of logits" % row)
         return self._logits[row]
 
-    def score(self, token, row=0):
+    def score(self, token: int, row: int = 0) -> tuple[float, int]:
         """
         Returns (-ln p(token), most likely token) under a row of logits.
 
@@ -216,15 +225,15 @@ class Model:
         self._check(status, NOT_FINITE if not_finite else "no such row or token")
         return out[0], top1[0]
 
-    def sample(self, sampler, seq=0):
+    def sample(self, sampler: Sampler, seq: int = 0) -> int:
         """Returns the next token of a sequence, chosen by a Sampler, or a negative code."""
         return native.kllm_sample(self._arena, self._image, seq, seq, sampler.address)
 
-    def is_stop(self, token):
+    def is_stop(self, token: int) -> bool:
         """Says whether a token ends a text or a turn."""
         return token in self._stops
 
-    def generate_ids(self, n_token, sampler, seq=0):
+    def generate_ids(self, n_token: int, sampler: Sampler, seq: int = 0):
         """
         Yields up to n_token ids that continue a sequence whose logits are in place.
 
@@ -245,7 +254,7 @@ class Model:
                 return
             self._check(status)
 
-    def stream(self, n_token, sampler, seq=0, ids=None):
+    def stream(self, n_token: int, sampler: Sampler, seq: int = 0, ids: list[int] | None = None):
         """
         Yields the text that continues a sequence, piece by piece, never half a character.
 
@@ -262,7 +271,9 @@ class Model:
         if piece:
             yield piece
 
-    def generate(self, prompt, n_token=256, seq=0, special=False, **sampling):
+    def generate(
+        self, prompt, n_token: int = 256, seq: int = 0, special: bool = False, **sampling
+    ):
         """
         Appends a prompt to a sequence and yields the text that continues it, as `stream` does.
 
@@ -277,7 +288,7 @@ class Model:
         self.prefill(tokens, seq)
         yield from self.stream(n_token, Sampler(**sampling), seq)
 
-    def score_ids(self, ids, seq=0, progress=None):
+    def score_ids(self, ids, seq: int = 0, progress=None) -> tuple[list[float], list[int]]:
         """
         Returns ([-ln p(ids[i + 1] | ids[0 .. i])], [most likely token after ids[0 .. i]]).
 

@@ -17,8 +17,16 @@ class Sampler:
     Raises KllmError(RANGE) naming the parameter that is out of its range.
     """
 
-    def __init__(self, temperature=0.0, top_k=40, top_p=0.95, min_p=0.05, repeat_penalty=1.0,
-                 repeat_last_n=64, seed=0):  # fmt: skip
+    def __init__(
+        self,
+        temperature: float = 0.0,
+        top_k: int = 40,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        repeat_penalty: float = 1.0,
+        repeat_last_n: int = 64,
+        seed: int = 0,
+    ):
         for name, value, low, high in (
             ("temperature", temperature, 0, 100),
             ("top_k", top_k, 0, 0xFFFFFFFF),
