@@ -19,7 +19,8 @@ PROOF = Path(__file__).resolve().parent
 ROOT = PROOF.parents[1]
 sys.path.insert(0, str(ROOT))
 
-Proof = namedtuple("Proof", "file no_wrap")  # no_wrap: not even unsigned numbers wrap
+# no_wrap: not even unsigned numbers wrap; n_case: so many runs, each of one CASE
+Proof = namedtuple("Proof", "file no_wrap n_case", defaults=[1])
 
 PROOFS = {
     "prove_init": Proof("prove_arena.c", True),
@@ -29,7 +30,7 @@ PROOFS = {
     "prove_tensor_bytes": Proof("prove_image.c", True),
     "prove_tensor": Proof("prove_image.c", True),
     "prove_header": Proof("prove_image.c", False),
-    "prove_places": Proof("prove_vocab.c", False),
+    "prove_places": Proof("prove_vocab.c", False, 15),
     "prove_kv_shape": Proof("prove_attention.c", True),
     "prove_work": Proof("prove_attention.c", True),
     "prove_plan": Proof("prove_plan.c", True),
@@ -58,9 +59,16 @@ def run(cbmc, name, sources=ROOT / "native" / "src"):
     """
     proof = PROOFS[name]
     command = [*cbmc, PROOF / proof.file, "--function", name, *CHECKS, "-I", sources,
-               "-I", ROOT / "native" / "include", "-I", ROOT / "native" / "src"]  # fmt: skip
+               "-I", ROOT / "native" / "include", "-I", ROOT / "native" / "src",
+               f"-DCASES={proof.n_case}"]  # fmt: skip
     if proof.no_wrap:
         command.append("--unsigned-overflow-check")
+    return [
+        line for case in range(proof.n_case) for line in _failures([*command, f"-DCASE={case}"])
+    ]
+
+
+def _failures(command):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode == 0:
         return []
