@@ -3,7 +3,7 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -n auto
 NATIVE := $(shell find native -name '*.[ch]' -o -name '*.def' -o -path 'native/*.py')
 
-C_FILES := $(shell find native qemu tests -name '*.[ch]')
+C_FILES := $(shell find native qemu tests benches -name '*.[ch]')
 
 .PHONY: all help bench test test-long lint format abi qemu qemu-full fuzz prove aarch64 clean
 

@@ -8,6 +8,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from arena.plan import Plan, config_bytes
+from benches.alloc import SOURCE
 from conftest import ROOT
 from kernel_llm import _abi
 from kernel_llm import _native as native
@@ -73,8 +74,7 @@ model.close()
 @pytest.fixture(scope="module")
 def counter(tmp_path_factory):
     shared = tmp_path_factory.mktemp("native") / "count_alloc.so"
-    source = ROOT / "tests" / "native" / "count_alloc.c"
-    command = [build.host_target().cc, "-O1", "-shared", "-fPIC", "-o", shared, source, "-ldl"]
+    command = [build.host_target().cc, "-O1", "-shared", "-fPIC", "-o", shared, SOURCE, "-ldl"]
     subprocess.run(command, check=True)
     return shared
 
