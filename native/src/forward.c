@@ -6,6 +6,20 @@
 // Rows of gate and of up that are made before they are joined.
 enum { FEED_ROWS = 128 };
 
+// One token: a thread whose rows come slower out of memory leaves some to the others if they are
+// cut into parts of about this size.
+enum { PART_BYTES = 512 * 1024 };
+
+// Parts of a thread's share of so many matrices of one shape.
+static uint32_t parts_of(const struct pass *p, const struct kllm_tensor *w, uint32_t n_matrix) {
+    if (p->n_token > 1) {
+        return 1;
+    }
+    uint64_t n_bytes = n_matrix * kllm_tensor_bytes(w->dtype, w->rows, w->cols);
+    uint64_t n_part = n_bytes / ((uint64_t)PART_BYTES * p->n_thread);
+    return n_part < 1 ? 1 : min_u32((uint32_t)n_part, KLLM_MAX_PART);
+}
+
 static void embed(const struct pass *p, float *x, const struct pass_token *token) {
     const struct kllm_tensor *table = model_tensor(p, KLLM_T_TOKEN_EMBD);
     const void *w = tensor_data(p->m, table);
@@ -56,7 +70,7 @@ static void multiply_residual(struct pass *p, const struct kllm_tensor *w,
     uint32_t n = p->m->n_embd;
     float *y = region(p->ctx, KLLM_R_QKV);
     float *x = region(p->ctx, KLLM_R_X);
-    while (next_share(p)) {
+    while (next_share(p, parts_of(p, w, 1))) {
         struct span rows = row_share(p, n);
         kllm_multiply(p, y, n, w, bias, in, rows);
         for (uint32_t t = 0; t < in.n_token && rows.begin < rows.end; t++) {
@@ -110,14 +124,14 @@ static void attention(struct pass *p, uint32_t layer) {
     const struct kllm_image *m = p->m;
     uint64_t work_bytes = kllm_attention_work_bytes(m, &p->ctx->config);
     void *work = (uint8_t *)region(p->ctx, KLLM_R_WORK) + p->thread * work_bytes;
-    while (next_share(p)) {
+    while (next_share(p, 1)) {
         struct span own = share(p, p->n_token * m->n_head_kv);
         for (uint32_t i = own.begin; i < own.end; i++) {
             kllm_attention_append(p->ctx, m, &p->k, layer, i / m->n_head_kv, i % m->n_head_kv,
                                   work);
         }
     }
-    while (next_share(p)) {
+    while (next_share(p, 1)) {
         if (p->n_token == 1) {
             attend_one(p, layer, work);
         } else {
@@ -166,7 +180,7 @@ static void run_layer(struct pass *p, uint32_t index) {
     enum use use = shared_use(&layer[KLLM_T_Q], &layer[KLLM_T_K], &layer[KLLM_T_V]);
     struct inputs in = kllm_norm_inputs(p, x, p->n_token, &layer[KLLM_T_ATTN_NORM],
                                         &layer[KLLM_T_ATTN_NORM_BIAS], use);
-    while (next_share(p)) {
+    while (next_share(p, parts_of(p, &layer[KLLM_T_Q], 1))) {
         multiply_qkv(p, layer, in);
     }
     attention(p, index);
@@ -178,7 +192,7 @@ static void run_layer(struct pass *p, uint32_t index) {
     use = shared_use(&layer[gate], &layer[KLLM_T_UP], &layer[KLLM_T_UP]);
     in = kllm_norm_inputs(p, x, p->n_token, &layer[KLLM_T_FFN_NORM], &layer[KLLM_T_FFN_NORM_BIAS],
                           use);
-    while (next_share(p)) {
+    while (next_share(p, parts_of(p, &layer[gate], 2))) {
         feed_rows(p, layer, in, row_share(p, n_ff));
     }
     in = kllm_inputs(p, region(p->ctx, KLLM_R_FFN), ffn_stride(p->m), n_ff, p->n_token,
@@ -196,7 +210,7 @@ static void output_run(struct pass *p, const struct pass_token *tokens, struct s
     struct inputs in =
         kllm_norm_inputs(p, x, run.end - run.begin, model_tensor(p, KLLM_T_OUT_NORM),
                          model_tensor(p, KLLM_T_OUT_NORM_BIAS), use_of(w));
-    while (next_share(p)) {
+    while (next_share(p, parts_of(p, w, 1))) {
         kllm_multiply(p, logits, n_vocab, w, NULL, in, row_share(p, n_vocab));
     }
 }
@@ -221,11 +235,11 @@ void kllm_pass(struct kllm_ctx *ctx, const struct kllm_image *image, uint32_t th
                      .n_token = ctx->n_token,
                      .thread = thread,
                      .n_thread = ctx->team.n_running + 1,
-                     .turn = {.stage = ctx->team.first, .n_share = ctx->team.n_share}};
+                     .turn = {.stage = ctx->team.first, .n_share = 1}};
     kllm_dispatch(&p.k, ctx->cpu);
     const struct pass_token *tokens = region(ctx, KLLM_R_BATCH);
     float *x = region(ctx, KLLM_R_X);
-    while (next_share(&p)) {
+    while (next_share(&p, 1)) {
         struct span own = share(&p, p.n_token);
         for (uint32_t t = own.begin; t < own.end; t++) {
             embed(&p, x + (uint64_t)t * image->n_embd, &tokens[t]);

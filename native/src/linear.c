@@ -58,7 +58,7 @@ static void close_gaps(struct pass *p, float *x, uint32_t n, uint32_t stride, ui
     if (n_token == 1 || stride == n) {
         return;
     }
-    while (next_share(p)) {
+    while (next_share(p, 1)) {
         for (uint32_t t = 1; t < n_token && p->turn.share == 0; t++) {
             memmove(x + (uint64_t)t * n, x + (uint64_t)t * stride, n * sizeof *x);
         }
@@ -82,7 +82,7 @@ struct inputs kllm_inputs(struct pass *p, float *x, uint32_t stride, uint32_t co
         quantize_row(p, x, cols, first_row(p, 1));
         return inputs_of(p, x, cols, n_token);
     }
-    while (next_share(p)) {
+    while (next_share(p, 1)) {
         struct span rows = share(p, n_token);
         for (uint32_t t = rows.begin; t < rows.end; t++) {
             quantize_row(p, x + (uint64_t)t * stride, cols, t);
@@ -109,7 +109,7 @@ struct inputs kllm_norm_inputs(struct pass *p, const float *x, uint32_t n_token,
     if (n_token == 1) {
         norm_row(p, x, first_row(p, 1), w, b, use);
     } else {
-        while (next_share(p)) {
+        while (next_share(p, 1)) {
             struct span rows = share(p, n_token);
             for (uint32_t t = rows.begin; t < rows.end; t++) {
                 norm_row(p, x + (uint64_t)t * n, t, w, b, use);

@@ -22,9 +22,9 @@ struct span {
 };
 
 // A stage of a pass, what all threads do before any goes on, is a loop over the shares of it that
-// fall to this thread. Only inside may it write what others read.
-KLLM_INLINE int next_share(struct pass *p) {
-    return kllm_team_next(p->ctx, p->thread, &p->turn);
+// fall to this thread, of n_part for each. Only inside may it write what others read.
+KLLM_INLINE int next_share(struct pass *p, uint32_t n_part) {
+    return kllm_team_next(p->ctx, p->thread, &p->turn, n_part);
 }
 
 // What of n units the share in hand covers: contiguous, as even as possible.

@@ -7,8 +7,12 @@
 
 struct kllm_ctx;
 
-// Shares of a stage for each thread where others want the cores too.
-enum { KLLM_FINE_SHARES = 4, KLLM_MAX_SHARE = KLLM_FINE_SHARES * KLLM_MAX_THREAD };
+// Shares of a stage that are a thread's own, at most, and at least where others want the cores too.
+enum {
+    KLLM_MAX_PART = 8,
+    KLLM_POLITE_PARTS = 4,
+    KLLM_MAX_SHARE = KLLM_MAX_PART * KLLM_MAX_THREAD
+};
 
 // Lives in the context. Written with atomic operations by threads_linux.c alone.
 struct team {
@@ -19,7 +23,7 @@ struct team {
     uint32_t n_asleep;  // helpers sleeping on job
     uint32_t n_arrived; // at the end of the pass
     uint32_t n_ended;   // counts the passes that every thread has left
-    uint32_t n_share;   // shares of each stage of the pass in hand
+    uint32_t n_part;    // least parts of the pass in hand
     uint32_t first;     // its first stage
     uint32_t n_done;    // shares of the stage in hand that are done
     uint32_t stage;     // counts the stages ended
@@ -43,11 +47,13 @@ void kllm_team_run(struct kllm_ctx *ctx, const struct kllm_image *image);
 
 /// Hands back the share of a stage that the thread holds, if any, and takes another. Returns 0,
 /// once all shares of all threads are done, when none is left; the next stage then begins.
+/// n_part: parts of which each thread has its own in this stage, 1 .. KLLM_MAX_PART, the same in
+/// every thread; more where others want the cores.
 ///
 /// A thread first takes the shares that are its own by its number, then what others left: one that
 /// has lost its core delays the rest by the share it holds and no more. When it runs again it finds
 /// its stage over and follows: what it read meanwhile may be half of another stage, so before its
 /// first share of a stage it may write nothing but memory of its own.
-int kllm_team_next(struct kllm_ctx *ctx, uint32_t thread, struct turn *turn);
+int kllm_team_next(struct kllm_ctx *ctx, uint32_t thread, struct turn *turn, uint32_t n_part);
 
 #endif

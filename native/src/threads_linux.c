@@ -8,15 +8,17 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "context.h"
 
 enum spin {
-    SPIN_STAGE = 2000,   // pauses before a thread without a share sleeps, about 50 microseconds
-    SPIN_POLITE = 100,   // the same where others want the cores
-    SPIN_IDLE = 4000,    // pauses before an idle helper sleeps
-    POLITE_STAGES = 1000 // how long one wait in vain is remembered: some tokens
+    SPIN_ROUND = 64,      // pauses between two looks at the clock, 2 microseconds or less
+    SPIN_STAGE = 250000,  // nanoseconds before a thread without a share sleeps
+    SPIN_POLITE = 0,      // the same where others want the cores: a round
+    SPIN_IDLE = 100000,   // nanoseconds before an idle helper sleeps
+    POLITE_STAGES = 1000, // how long one wait in vain is remembered: some tokens
 };
 
 static uint32_t count_cores(void) {
@@ -28,22 +30,36 @@ static void cpu_pause(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #else
-    __asm__ volatile("yield");
+    __asm__ volatile("isb"); // "yield" takes no time on cores that run one thread
 #endif
+}
+
+static int64_t now(void) { // nanoseconds
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static uint32_t load(const uint32_t *word) {
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
-// Waits until *word is no longer `seen`: at first awake, then asleep, counted in *n_asleep. Returns
-// whether it slept.
-static int wait_for_change(uint32_t *word, uint32_t seen, uint32_t *n_asleep, uint32_t spins) {
-    for (uint32_t i = 0; i < spins; i++) {
-        if (load(word) != seen) {
-            return 0;
-        }
+// Waits until *word is no longer `seen`: so many nanoseconds awake, then asleep, counted in
+// *n_asleep. Returns whether it slept.
+static int wait_for_change(uint32_t *word, uint32_t seen, uint32_t *n_asleep, int64_t awake) {
+    int64_t start = 0;
+    for (uint32_t i = 1; load(word) == seen; i++) {
         cpu_pause();
+        if (i % SPIN_ROUND == 0) {
+            int64_t t = now();
+            start = start == 0 ? t : start;
+            if (t - start >= awake) {
+                break;
+            }
+        }
+    }
+    if (load(word) != seen) {
+        return 0;
     }
     __atomic_add_fetch(n_asleep, 1, __ATOMIC_SEQ_CST);
     while (load(word) == seen) {
@@ -93,12 +109,14 @@ static int take(struct team *team, uint32_t stage, uint32_t share) {
                                        __ATOMIC_RELAXED);
 }
 
-int kllm_team_next(struct kllm_ctx *ctx, uint32_t thread, struct turn *turn) {
+int kllm_team_next(struct kllm_ctx *ctx, uint32_t thread, struct turn *turn, uint32_t n_part) {
     struct team *team = &ctx->team;
     if (team->n_running == 0) {
         turn->held ^= 1;
         return (int)turn->held;
     }
+    n_part = max_u32(n_part, team->n_part);
+    turn->n_share = (team->n_running + 1) * n_part;
     if (turn->held) {
         turn->held = 0;
         if (__atomic_add_fetch(&team->n_done, 1, __ATOMIC_ACQ_REL) == turn->n_share) {
@@ -106,9 +124,9 @@ int kllm_team_next(struct kllm_ctx *ctx, uint32_t thread, struct turn *turn) {
             change(&team->stage, &team->n_waiting);
         }
     }
-    uint32_t own = turn->n_share / (team->n_running + 1) * thread;
     for (uint32_t i = 0; i < turn->n_share; i++) {
-        turn->share = own + i < turn->n_share ? own + i : own + i - turn->n_share;
+        uint32_t share = n_part * thread + i;
+        turn->share = share < turn->n_share ? share : share - turn->n_share;
         if (take(team, turn->stage, turn->share)) {
             turn->held = 1;
             return 1;
@@ -194,21 +212,19 @@ void kllm_team_stop(void *arena) {
     team->stop = 0;
 }
 
-// Fixes the shares of a pass: one for each thread, which is fastest while each has a core, or some
-// that are smaller, of which a thread that loses its core holds only one.
-static void set_shares(struct team *team) {
-    uint32_t n_thread = team->n_running + 1;
-    uint32_t n_share = n_thread > 1 && is_polite(team) ? n_thread * KLLM_FINE_SHARES : n_thread;
-    for (uint32_t i = team->n_share; i < n_share; i++) {
+// Fixes the least shares of a stage: where others want the cores, some for each thread, so that one
+// that loses its core holds only a small one.
+static void set_parts(struct team *team) {
+    team->n_part = is_polite(team) ? KLLM_POLITE_PARTS : 1;
+    for (uint32_t i = 0; i < KLLM_MAX_PART * (team->n_running + 1); i++) {
         team->taken[i] = team->stage; // not in the next stage, however long ago it was
     }
-    team->n_share = n_share;
     team->first = team->stage;
 }
 
 void kllm_team_run(struct kllm_ctx *ctx, const struct kllm_image *image) {
     struct team *team = &ctx->team;
-    set_shares(team);
+    set_parts(team);
     if (team->n_running == 0) {
         kllm_pass(ctx, image, 0);
         return;

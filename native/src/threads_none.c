@@ -12,13 +12,13 @@ void kllm_team_stop(void *arena) {
 }
 
 void kllm_team_run(struct kllm_ctx *ctx, const struct kllm_image *image) {
-    ctx->team.n_share = 1;
     kllm_pass(ctx, image, 0);
 }
 
-int kllm_team_next(struct kllm_ctx *ctx, uint32_t thread, struct turn *turn) {
+int kllm_team_next(struct kllm_ctx *ctx, uint32_t thread, struct turn *turn, uint32_t n_part) {
     (void)ctx;
     (void)thread;
+    (void)n_part;
     turn->held ^= 1;
     return (int)turn->held;
 }
