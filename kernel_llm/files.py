@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import os
 import stat
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 # What is written at once, ends at a multiple of it and stays in the system's cache of files as one
 # page there, where the file system can: then it is mapped as one.
 HUGE_PAGE_BYTES = 2 << 20
+
+_PART = ".kernel-llm-%s.part"  # locked while it is written
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -50,9 +53,15 @@ def locked(folder):
 
 
 def clear_parts(folder):
-    """Removes what killed processes left half written; all who write there hold the lock."""
-    for path in folder.glob(".kernel-llm-*.part"):
-        path.unlink(missing_ok=True)
+    """Removes what killed processes left half written: parts in a folder that nobody locks."""
+    for part in glob.glob(os.path.join(glob.escape(folder), _PART % ("[0-9a-f]" * 16))):
+        with contextlib.suppress(OSError):  # another process writes or has removed it
+            fd = os.open(part, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(part)
+            finally:
+                os.close(fd)
 
 
 def sync_dir(path):
@@ -72,8 +81,8 @@ def atomic_write(path):
     Gives a file open for writing bytes that becomes `path` when the block ends without an error.
 
     Until then, and after an error or an interrupt, whatever was at `path` is still there and
-    nothing new is. A link at `path` stays; what it points to is replaced.
-    Raises OSError, also where `path` is a directory or a device.
+    nothing new is. A link at `path` stays; what it points to is replaced. What a killed process
+    left in that folder is removed. Raises OSError, also where `path` is a directory or a device.
     """
     target, part, fd = _begin(path)
     try:
@@ -81,7 +90,7 @@ def atomic_write(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, target)
+            os.replace(part, target)  # while it is locked
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(part)
@@ -104,9 +113,16 @@ def _begin(path):
         target = os.path.realpath(path)
         if os.path.lexists(target) and not stat.S_ISREG(os.stat(target).st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
-        part = os.path.join(os.path.dirname(target), ".kernel-llm-%s.part" % os.urandom(8).hex())
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return target, part, os.open(part, flags, 0o666)
+        folder = os.path.dirname(target)
+        clear_parts(folder)
+        while True:
+            part = os.path.join(folder, _PART % os.urandom(8).hex())
+            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            with contextlib.suppress(OSError):  # file systems without locks
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink > 0:  # not cleared before it was locked
+                return target, part, fd
+            os.close(fd)
     except OSError as error:
         error.filename = os.fspath(path)  # what the user asked for
         raise

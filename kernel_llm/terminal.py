@@ -5,12 +5,15 @@ CPython only.
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 
 from kernel_llm.errors import KllmError
 
 INTERRUPTED = 130
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,16 +49,18 @@ def standard_input():
 def run_command(name, action, errors=()):
     """
     Calls action() and returns the exit status: what it returned or 0, 2 after an error, of which
-    one line on standard error tells, 130 after an interrupt.
+    one line on standard error tells, 130 after an interrupt. A signal that asks for an end, such
+    as SIGTERM, raises SystemExit with 128 + its number: nothing stays half written then, either.
 
     errors: exception types that are errors of the user, besides KllmError and OSError.
     A reader of standard output that goes away early, as `head` does, is no error.
     """
     _prepare_streams()
     try:
-        status = action() or 0
-        sys.stdout.flush()
-        return status
+        with _ending_in_order():
+            status = action() or 0
+            sys.stdout.flush()
+            return status
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return INTERRUPTED
@@ -73,6 +78,23 @@ def run_command(name, action, errors=()):
     print(f"{name}: {printable(message)}", file=sys.stderr)
     _abandon_output()
     return 2
+
+
+@contextlib.contextmanager
+def _ending_in_order():
+    """Makes signals that would end this process at once raise SystemExit; ignored ones stay so."""
+
+    def end(number, _):
+        raise SystemExit(128 + number)
+
+    numbers = [n for n in _ENDING if signal.getsignal(n) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _prepare_streams():

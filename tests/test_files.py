@@ -1,11 +1,13 @@
 """Atomic writing and the cache directory."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from conftest import ROOT
 from kernel_llm.files import atomic_write, cache_dir, check_writable
 
 
@@ -33,6 +35,48 @@ def test_atomic_write_leaves_everything_after_an_error(error, tmp_path):
         raise error
     assert path.read_bytes() == b"before"
     assert names(tmp_path) == ["a"]
+
+
+KILLED = """
+import os, signal, sys
+from kernel_llm.files import atomic_write
+from kernel_llm.terminal import run_command
+
+def work():
+    with atomic_write(sys.argv[1]) as file:
+        file.write(b"half")
+        file.flush()
+        os.kill(os.getpid(), int(sys.argv[2]))
+
+sys.exit(run_command("work", work))
+"""
+
+
+def killed_while_writing(path, number):
+    """Returns (exit status, standard error) of a command that a signal hits while it writes."""
+    words = [sys.executable, "-c", KILLED, path, str(int(number))]
+    done = subprocess.run(words, cwd=ROOT, stderr=subprocess.PIPE)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_asked_to_end_leaves_nothing_half_written(tmp_path, number):
+    path = tmp_path / "a"
+    path.write_bytes(b"before")
+    assert killed_while_writing(path, number) == (128 + number, b"")
+    assert path.read_bytes() == b"before"
+    assert names(tmp_path) == ["a"]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_writing(tmp_path):
+    """But not what another process writes there, nor what is somebody else's."""
+    assert killed_while_writing(tmp_path / "a", signal.SIGKILL)[0] == -signal.SIGKILL
+    (tmp_path / ".kernel-llm-mine.part").touch()
+    assert len(names(tmp_path)) == 2
+    with atomic_write(tmp_path / "a") as first, atomic_write(tmp_path / "b") as second:
+        first.write(b"a")
+        second.write(b"b")
+    assert names(tmp_path) == [".kernel-llm-mine.part", "a", "b"]
 
 
 def test_atomic_write_on_a_full_disk(tmp_path):

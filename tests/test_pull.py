@@ -194,7 +194,7 @@ def test_pull_killed_halfway_is_cleared_away_by_the_next(registry, tmp_path):
     child.kill()
     child.wait()
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
-    (target.parent / ".kernel-llm-0123.part").write_bytes(b"half")
+    (target.parent / ".kernel-llm-0123456789abcdef.part").write_bytes(b"half")
     assert not target.exists()
     assert pull_tiny().read_bytes() == DATA
     assert left_in(target) == [".lock", "tiny.gguf"]

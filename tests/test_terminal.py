@@ -100,15 +100,19 @@ def test_any_bytes_pass_in_any_locale(locale):
     "benches.suite --only arena --samples 9999999 --against HEAD", "kernel_llm tokenize",
     "tokenizer count " + VOCAB,
 ])  # fmt: skip
-def test_ctrl_c_ends_a_command_and_all_it_started(words, tmp_path):
+@pytest.mark.parametrize("ask, status", [
+    (lambda pid: os.killpg(pid, signal.SIGINT), 130),  # as a terminal does
+    (lambda pid: os.kill(pid, signal.SIGTERM), 143),
+], ids=["ctrl-c", "kill"])  # fmt: skip
+def test_who_asks_a_command_to_end_ends_all_it_started(words, ask, status, tmp_path):
     out = ["--out", str(tmp_path / "a.json")] if words.startswith("benches") else []
     process = subprocess.Popen([sys.executable, "-m", *words.split(), *out], cwd=ROOT,
                                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
     time.sleep(2)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    ask(process.pid)
     error = process.stderr.read()  # to its end: nobody is left who could write
-    assert process.wait(30) == 130 and b"Traceback" not in error and error.count(b"\n") <= 1
+    assert process.wait(30) == status and b"Traceback" not in error and error.count(b"\n") <= 1
 
 
 def test_a_person_at_a_terminal_is_told_that_text_is_waited_for():
