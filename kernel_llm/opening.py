@@ -1,7 +1,8 @@
 """From what a user names to an open model: image or GGUF, packed once into the cache."""
 
-import glob
+import contextlib
 import os
+import re
 import zlib
 from pathlib import Path
 
@@ -10,14 +11,15 @@ from kernel_llm import _abi
 from kernel_llm import _native as native
 from kernel_llm.encoder import Encoder
 from kernel_llm.errors import KllmError
-from kernel_llm.files import cache_dir, clear_parts, locked
+from kernel_llm.files import cache_dir, locked
 from kernel_llm.image import Image, is_image
 from kernel_llm.model import N_CTX_DEFAULT, Model, default_threads
 from kernel_llm.progress import show_progress
 from kernel_llm.pull import resolve
 
 _HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
-_STATE_CHARS = 12 + 16 + 8  # of a cached image's name: size and time of its file, our version
+# A cached image: name and path of its file; size and time of that, our version.
+_NAME = re.compile("(.+-[0-9a-f]{8}-)[0-9a-f]{36}", re.DOTALL)
 
 
 def packed_path(path):
@@ -26,7 +28,6 @@ def packed_path(path):
     stat = os.stat(path)
     file = zlib.crc32(os.fsencode(os.path.realpath(path)))
     state = f"{stat.st_size:012x}{stat.st_mtime_ns:016x}{_abi.ABI_VERSION:08x}"
-    assert len(state) == _STATE_CHARS
     return cache_dir("images") / f"{Path(path).stem}-{file:08x}-{state}.kllm"
 
 
@@ -58,14 +59,28 @@ def _pack_into_cache(path, progress):
     with locked(packed.parent):
         image = _cached(packed)  # another process may have packed it while this one waited
         if image is None:
-            clear_parts(packed.parent)
             pack(path, packed, progress)
             image = Image(packed)
-        file = packed.stem[:-_STATE_CHARS]
-        for older in packed.parent.glob(glob.escape(file) + "?" * _STATE_CHARS + packed.suffix):
-            if older != packed:  # of the same file as it was, or of another version
-                older.unlink(missing_ok=True)
+        _clear_former(packed, image)
     return image
+
+
+def _clear_former(packed, image):
+    """Removes images of a GGUF file as it was, or as other versions packed and named it."""
+    file = _NAME.fullmatch(packed.stem)[1]
+    for other in packed.parent.glob("*" + packed.suffix):
+        name = _NAME.fullmatch(other.stem)
+        with contextlib.suppress(OSError):  # what cannot be read or removed stays
+            is_of_it = name[1] == file if name else _model_hash(other) == image.model_hash
+            if is_of_it and other != packed:
+                other.unlink()
+
+
+def _model_hash(path):
+    """Returns what the header of an image says of its GGUF file."""
+    off, n_bytes = _FIELDS["model_hash"]
+    with open(path, "rb") as file:
+        return file.read(_HEADER_BYTES)[off : off + n_bytes]
 
 
 def open_model(path=None, progress=show_progress, **options):

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from conftest import ROOT
+from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 from kernel_llm.opening import open_image, packed_path
 
@@ -67,6 +68,36 @@ def test_a_damaged_image_in_the_cache_is_made_again(model, damage):
                       "header": whole[:40] + b"?" + whole[41:]}[damage])  # fmt: skip
     open_image(model).check_body()
     assert path.read_bytes() == whole
+
+
+def test_a_new_image_takes_the_place_of_former_ones_of_its_file(model, tmp_path):
+    """Of the file as it was, and under names of other versions; others stay."""
+    own, twin = tmp_path / "own.gguf", tmp_path / "twin.gguf"
+    for path in (own, twin):
+        path.write_bytes(model.read_bytes())
+        open_image(path).close()
+    images = packed_path(own).parent
+    image = packed_path(twin).read_bytes()
+    for name in ("own-0123456789abcdef.kllm", "own-0123456789ab-0123456789ab.kllm"):
+        (images / name).write_bytes(image)
+    off = _abi.KLLM_IMAGE[1]["model_hash"][0]
+    (images / "other-0123456789ab-0123456789ab.kllm").write_bytes(
+        image[:off] + bytes(32) + image[off + 32 :]
+    )
+    (images / "notes.txt").write_text("mine")
+    os.utime(own, ns=(0, 0))
+    open_image(own).close()
+    assert left_in(own) == sorted([".lock", "notes.txt", "other-0123456789ab-0123456789ab.kllm",
+                                   packed_path(own).name, packed_path(twin).name])  # fmt: skip
+
+
+def test_a_file_may_have_any_name(model, tmp_path):
+    own = tmp_path / "a\nb [*] \udcff.gguf"
+    own.write_bytes(model.read_bytes())
+    for time in (0, 1):
+        os.utime(own, ns=(0, time))
+        open_image(own).close()
+    assert left_in(own) == [".lock", packed_path(own).name]
 
 
 def test_an_open_image_outlives_its_file(model):
