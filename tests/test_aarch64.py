@@ -198,6 +198,13 @@ def test_wheel_is_tagged_with_the_glibc_its_symbols_need(wheel, tmp_path):
     assert wheel.name.endswith(f"-cp310-abi3-manylinux_{major}_{minor}_aarch64.whl")
 
 
+def test_wheel_carries_nothing_for_debuggers(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        extension = archive.extract("kernel_llm/_kllm.abi3.so", tmp_path)
+    sections = run(["aarch64-linux-gnu-readelf", "-SW", extension]).stdout
+    assert ".text" in sections and ".debug" not in sections
+
+
 ANSWER = """
 import kernel_llm
 from kernel_llm.builtin import builtin_path
