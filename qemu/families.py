@@ -8,12 +8,15 @@ NAME: of a file of tests/ without "test_"; every one of FAMILIES by default, on 
 run side by side as this machine has cores. Exit status 1 if a test fails.
 """
 
+import contextlib
 import itertools
 import os
 import re
+import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+import time
 from typing import NamedTuple
 
 from kernel_llm.terminal import Parser, run_command
@@ -24,49 +27,75 @@ FAMILIES = ("pretokenize", "model", "tokenizer", "malformed", "gguf", "tokenizer
             "tokenizer_file", "quantize", "tokenizer_check", "tokenizer_pack", "image", "quant",
             "tokenizer_unigram", "engine_py", "reference", "tokenizer_stream")  # fmt: skip
 
+_POLL_SECONDS = 0.2
+
 
 class Outcome(NamedTuple):
     """What came of families on a core; line: pytest's last, output: all it printed."""
 
-    cpu: str
     names: tuple
+    cpu: str
     is_good: bool
     line: str
     output: str
 
 
-def run_families(names, cpu, program, running):
-    """
-    Runs families in one process of user.interpreter's program; returns an Outcome.
+class _Run:
+    """Families in one process of user.interpreter's program, which leads a group of its own."""
 
-    running: a list that receives the process. Tests under sanitizers are left out: they compile
-    and run a program of this machine.
-    """
-    files = [str(build.ROOT / "tests" / f"test_{name}.py") for name in names]
-    command = [str(program), "-m", "pytest", "--rootdir", str(build.ROOT), "-o", "pythonpath=",
-               "-p", "no:cacheprovider", "-k", "not sanitizers", *files]  # fmt: skip
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, cwd=build.ROOT)  # fmt: skip
-    running.append(process)
-    output, _ = process.communicate()
-    lines = [line for line in output.splitlines() if re.search(r"\d (passed|failed|error)", line)]
-    line = lines[-1].strip("= ") if lines else "no test ran"
-    return Outcome(cpu, tuple(names), process.returncode == 0, line, output)
+    def __init__(self, names, cpu, program):
+        files = [str(build.ROOT / "tests" / f"test_{name}.py") for name in names]
+        # Tests under sanitizers are left out: they compile and run a program of this machine.
+        command = [str(program), "-m", "pytest", "--rootdir", str(build.ROOT), "-o", "pythonpath=",
+                   "-p", "no:cacheprovider", "-k", "not sanitizers", *files]  # fmt: skip
+        self.names, self.cpu = tuple(names), cpu
+        self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._output,
+                                         stderr=subprocess.STDOUT, cwd=build.ROOT,
+                                         start_new_session=True)  # fmt: skip
+
+    def outcome(self):
+        """Returns the Outcome, or None while it runs."""
+        if self._process.poll() is None:
+            return None
+        self._output.seek(0)
+        output = self._output.read()
+        lines = re.findall(r".*\d (?:passed|failed|error).*", output)
+        line = lines[-1].strip("= ") if lines else "no test ran"
+        return Outcome(self.names, self.cpu, self._process.returncode == 0, line, output)
+
+    def end(self):
+        """Kills it, unless it has ended, with all that it started."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._output.close()
 
 
 def run_all(jobs, folder):
-    """Yields the Outcome of each (names, cpu), as many at once as this machine has cores."""
+    """
+    Yields the Outcome of each (names, cpu) as it ends; as many run at once as there are cores.
+
+    Whatever ends it early, such as an interrupt, ends all it started. No thread waits for a run:
+    it would start the next after the interrupt, and nobody would end that.
+    """
     jobs = list(jobs)
     programs = {cpu: user.interpreter(cpu, folder) for cpu in {cpu for _, cpu in jobs}}
-    running = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        try:
-            yield from pool.map(lambda job: run_families(*job, programs[job[1]], running), jobs)
-        except BaseException:  # such as an interrupt: the threads wait for these
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in running:
-                process.kill()
-            raise
+    runs = []
+    try:
+        while jobs or runs:
+            while jobs and len(runs) < (os.cpu_count() or 1):
+                names, cpu = jobs.pop(0)
+                runs.append(_Run(names, cpu, programs[cpu]))
+            time.sleep(_POLL_SECONDS)
+            for run in list(runs):
+                if outcome := run.outcome():
+                    runs.remove(run)
+                    run.end()
+                    yield outcome
+    finally:
+        for run in runs:
+            run.end()
 
 
 def main():
@@ -83,14 +112,17 @@ def main():
     folder = user.site()
     if missing := user.library(folder):
         raise sysroot.NoSysroot(missing)
-    jobs = itertools.product(((name,) for name in args.names or FAMILIES), args.cpu or user.CPUS)
-    is_good = True
-    for outcome in run_all(jobs, folder):
-        print(f"{outcome.cpu} {outcome.names[0]:18} {outcome.line}", flush=True)
-        if not outcome.is_good:
-            print(outcome.output)
-            is_good = False
-    return 0 if is_good else 1
+    jobs = list(itertools.product(((name,) for name in args.names or FAMILIES),
+                                  args.cpu or user.CPUS))  # fmt: skip
+    print(f"{len(jobs)} runs, {os.cpu_count() or 1} at once; the longest come first", flush=True)
+    n_bad = 0
+    with contextlib.closing(run_all(jobs, folder)) as outcomes:
+        for i, outcome in enumerate(outcomes, 1):
+            print(f"{i:2} {outcome.cpu} {outcome.names[0]:18} {outcome.line}", flush=True)
+            if not outcome.is_good:
+                print(outcome.output)
+                n_bad += 1
+    return 1 if n_bad else 0
 
 
 if __name__ == "__main__":

@@ -166,13 +166,15 @@ def outcomes(site):
     missing = user.library(site)
     if missing:
         pytest.skip(missing)
-    return list(families.run_all(JOBS, site))
+    return {outcome[:2]: outcome for outcome in families.run_all(JOBS, site)}
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("job", range(len(JOBS)), ids=lambda job: "-".join(JOBS[job][0]))
-def test_families_pass_in_the_emulated_interpreter(outcomes, job):
-    outcome = outcomes[job]
+@pytest.mark.parametrize(
+    ("names", "cpu"), JOBS, ids=lambda v: v if isinstance(v, str) else "-".join(v)
+)
+def test_families_pass_in_the_emulated_interpreter(outcomes, names, cpu):
+    outcome = outcomes[names, cpu]
     assert outcome.is_good, outcome.output[-6000:]
     assert "passed" in outcome.line
 
