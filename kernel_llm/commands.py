@@ -142,45 +142,60 @@ def _prefill(model, ids):
         return time.perf_counter() - started
 
 
+def _print_text(model, args, sampler):
+    """Prints the text that continues a prompt as it comes, or keeps it; returns (text, ids)."""
+    pieces, ids = [], []
+    try:
+        for piece in model.stream(args.tokens, sampler, ids=ids):
+            pieces.append(piece)
+            if not args.json:
+                print(piece, end="", flush=True)
+    finally:
+        if not args.json:
+            print()
+    return "".join(pieces), ids
+
+
 def generate(args):
     """Continues a prompt and prints the text as it comes."""
-    text = _read_text(args)
+    prompt = _read_text(args)
     sampler = _sampler(args)
     started = time.perf_counter()
     with _open(args) as model:
-        opened = time.perf_counter()
-        ids = _prompt_ids(model, args, text)
-        if not ids:
+        open_seconds = time.perf_counter() - started
+        prompt_ids = _prompt_ids(model, args, prompt)
+        if not prompt_ids:
             raise KllmError(_abi.KLLM_ERR_RANGE, f"{args.file or 'the prompt'} is empty")
-        prompt_seconds = _prefill(model, ids)
-        first = time.perf_counter()
-        generated, pieces = [], []
-        try:
-            for piece in model.stream(args.tokens, sampler, ids=generated):
-                pieces.append(piece)
-                if not args.json:
-                    print(piece, end="", flush=True)
-        finally:
-            if not args.json:
-                print()
-        done = time.perf_counter()
+        prompt_seconds = _prefill(model, prompt_ids)
+        started = time.perf_counter()
+        text, ids = _print_text(model, args, sampler)
+        seconds = time.perf_counter() - started
+        told = {
+            "text": text,
+            "ids": ids,
+            "prompt_ids": prompt_ids,
+            "stop": model.stop_reason,
+            "threads": model.threads,
+            "open_seconds": open_seconds,
+            "prompt_seconds": prompt_seconds,
+            "generate_seconds": seconds,
+            "prompt_tokens_per_second": len(prompt_ids) / prompt_seconds,
+            "tokens_per_second": len(ids) / seconds,
+        }
         if args.json:
-            n_prompt, n_generated = len(ids), len(generated)
-            _print_json({
-                "text": "".join(pieces),
-                "ids": generated,
-                "prompt_ids": ids,
-                "stop": model.stop_reason,
-                "threads": model.threads,
-                "open_seconds": opened - started,
-                "prompt_seconds": prompt_seconds,
-                "generate_seconds": done - first,
-                "prompt_tokens_per_second": n_prompt / prompt_seconds,
-                "tokens_per_second": n_generated / (done - first),
-            })  # fmt: skip
-        elif model.stop_reason == "context":
-            print(f"kernel_llm: the context of {model.n_ctx} tokens is full; --ctx sets it",
-                  file=sys.stderr)  # fmt: skip
+            _print_json(told)
+        else:
+            _tell_end(told, model.n_ctx)
+
+
+def _tell_end(told, n_ctx):
+    """Tells on standard error what a person wants to know of a generation that has ended."""
+    if told["stop"] == "context":
+        print(f"kernel_llm: the context of {n_ctx} tokens is full; --ctx sets it", file=sys.stderr)
+    if sys.stderr.isatty():
+        print(f"prompt: {len(told['prompt_ids'])} tokens, "
+              f"{told['prompt_tokens_per_second']:.3g} a second; text: {len(told['ids'])} tokens, "
+              f"{told['tokens_per_second']:.3g} a second", file=sys.stderr)  # fmt: skip
 
 
 def chat(args):

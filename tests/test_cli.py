@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import struct
@@ -44,6 +45,23 @@ def run(*words, stdin=b"", status=0, **options):
         return error
     assert "Traceback" not in error
     return found.stdout.decode()
+
+
+def at_a_terminal(*words):
+    """Runs a command whose standard error is a terminal; returns what that shows."""
+    terminal, inside = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kernel_llm", *map(str, words)],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=inside, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(inside)
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal is gone
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    assert process.wait(60) == 0
+    return shown.decode()
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +139,14 @@ def test_score_is_the_same_for_any_thread_count(model, tmp_path):
     assert "perplexity" in run("score", model, text)
 
 
+def test_a_person_is_told_the_speed(model):
+    shown = at_a_terminal("generate", model, "-p", "the hello", "-n", "4")
+    found = json.loads(run("generate", model, "-p", "the hello", "-n", "4", "--json"))
+    counts = [int(n) for n in re.findall(r"(\d+) tokens, [\d.e+]+ a second", shown)]
+    assert counts == [len(found["prompt_ids"]), len(found["ids"])]
+    assert at_a_terminal("generate", model, "-p", "the hello", "-n", "4", "--json") == ""
+
+
 @pytest.fixture(scope="module")
 def chat_model(tiny_models):
     template = "{{'<|im_start|>'}}"
@@ -159,30 +185,13 @@ def test_chat_helps_and_leaves_the_terminal_at_a_new_line(chat_model):
     assert said.endswith(b"> \r\n")
 
 
-def at_a_terminal(*words):
-    """Runs a command whose standard error is a terminal; returns what that shows."""
-    terminal, inside = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kernel_llm", *map(str, words)],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=inside, env={**os.environ, "TERM": "xterm"},
-    )  # fmt: skip
-    os.close(inside)
-    shown = b""
-    with contextlib.suppress(OSError):  # the terminal is gone
-        while part := os.read(terminal, 4096):
-            shown += part
-    os.close(terminal)
-    assert process.wait(60) == 0
-    return shown.decode()
-
-
 def test_a_long_text_shows_how_far_it_is_read(model, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("the hello " * 20)
     n_token = len(run("tokenize", model, "-f", text).split())
     prompt = ["generate", model, "-f", text, "-n", "1"]
     assert f"{n_token}/{n_token}" in at_a_terminal(*prompt, "--batch", "8")
-    assert "/" not in at_a_terminal(*prompt, "--batch", n_token)
+    assert f"/{n_token}" not in at_a_terminal(*prompt, "--batch", n_token)
     assert f"{n_token - 1}/{n_token - 1}" in at_a_terminal("score", model, text, "--batch", "8")
 
 
