@@ -97,6 +97,8 @@ def _add_text_verbs(add):
         help="put the prompt as a user's turn (default: if the model is a chat model)",
     )
     p.add_argument("--system", default="", metavar="TEXT", help="system text, with --chat")
+    p.add_argument("--stop", action="append", default=[], metavar="TEXT",
+                   help="end before this text; may be given again")  # fmt: skip
     p.add_argument("--json", action="store_true", help="one object with text, ids and timings")
     _add_sampling(p, 0.0)
     _add_engine(p)

@@ -146,7 +146,7 @@ def _print_text(model, args, sampler):
     """Prints the text that continues a prompt as it comes, or keeps it; returns (text, ids)."""
     pieces, ids = [], []
     try:
-        for piece in model.stream(args.tokens, sampler, ids=ids):
+        for piece in model.stream(args.tokens, sampler, ids=ids, stop=args.stop):
             pieces.append(piece)
             if not args.json:
                 print(piece, end="", flush=True)

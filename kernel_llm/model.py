@@ -9,6 +9,7 @@ from kernel_llm._port import cpu_count
 from kernel_llm.encoder import Encoder, id_array
 from kernel_llm.errors import CLOSED, KllmError
 from kernel_llm.sampler import Sampler
+from kernel_llm.stop_text import StopText
 from tokenizer import StreamDecoder
 
 N_CTX_DEFAULT = 2048
@@ -254,39 +255,43 @@ class Model:
                 return
             self._check(status)
 
-    def stream(self, n_token: int, sampler: Sampler, seq: int = 0, ids: list[int] | None = None):
+    def stream(self, n_token: int, sampler: Sampler, seq: int = 0, ids=None, stop=()):
         """
         Yields the text that continues a sequence, piece by piece, never half a character.
 
-        ids: a list that receives the token ids, if given. Otherwise as `generate_ids`.
+        ids: a list that receives the token ids, if given. stop: a text or several; the text ends
+        before the first that comes, `stop_reason` is then "stop", and ids has its tokens, too.
+        Otherwise as `generate_ids`.
         """
-        decoder = StreamDecoder()
+        decoder, stops = StreamDecoder(), StopText(stop)
         for token in self.generate_ids(n_token, sampler, seq):
             if ids is not None:
                 ids.append(token)
-            piece = decoder.push(self.encoder.decode_bytes([token]))
+            piece = stops.push(decoder.push(self.encoder.decode_bytes([token])))
             if piece:
                 yield piece
-        piece = decoder.finish()
+            if stops.found:
+                self.stop_reason = "stop"
+                return
+        piece = stops.push(decoder.finish()) + stops.finish()
         if piece:
             yield piece
 
-    def generate(
-        self, prompt, n_token: int = 256, seq: int = 0, special: bool = False, **sampling
-    ):
+    def generate(self, prompt, n_token: int = 256, seq: int = 0, special: bool = False, stop=(),
+                 **sampling):  # fmt: skip
         """
         Appends a prompt to a sequence and yields the text that continues it, as `stream` does.
 
         What the sequence holds stays: call `reset` before a prompt that is to stand alone.
-        prompt: str, bytes or a list of token ids. special: parse control tokens in it.
-        sampling: arguments of Sampler; greedy by default.
+        prompt: str, bytes or a list of token ids. special: parse control tokens in it. stop: as in
+        `stream`. sampling: arguments of Sampler; greedy by default.
         Raises KllmError(SPACE) if the prompt does not fit the context.
         """
         tokens = self.encode(prompt, special) if isinstance(prompt, (str, bytes)) else prompt
         if len(tokens) == 0:
             raise KllmError(_abi.KLLM_ERR_RANGE, "the prompt is empty")
         self.prefill(tokens, seq)
-        yield from self.stream(n_token, Sampler(**sampling), seq)
+        yield from self.stream(n_token, Sampler(**sampling), seq, stop=stop)
 
     def score_ids(self, ids, seq: int = 0, progress=None) -> tuple[list[float], list[int]]:
         """

@@ -77,6 +77,15 @@ def test_generate_prints_text_and_a_seed_repeats_it(model):
     assert text != run(*words[:-1], "4")
 
 
+def test_generate_ends_before_a_text(model):
+    words = ["generate", model, "-p", "the hello", "-n", "12", "--temp", "20", "--top-k", "0",
+             "--top-p", "1", "--min-p", "0", "--json"]  # fmt: skip
+    text = json.loads(run(*words))["text"]
+    found = json.loads(run(*words, "--stop", "no such", "--stop", text[6:8]))
+    assert found["text"] == text.partition(text[6:8])[0] != text
+    assert found["stop"] == "stop"
+
+
 def test_generate_takes_the_prompt_from_anywhere(model, tmp_path):
     (tmp_path / "prompt.txt").write_text("the hello")
     expected = json.loads(run("generate", model, "-p", "the hello", "-n", "4", "--json"))

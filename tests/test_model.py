@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 import kernel_llm
 from conftest import ROOT
@@ -15,6 +17,7 @@ from kernel_llm.errors import KllmError
 from kernel_llm.model import Model
 from kernel_llm.opening import open_image
 from kernel_llm.sampler import Sampler
+from kernel_llm.stop_text import StopText
 from numpy_forward import NumpyModel, nll_of
 
 IDS = [(7 * i * i + 3 * i + 11) % 250 for i in range(70)]
@@ -252,6 +255,42 @@ def test_generated_text_is_never_half_a_character(tiny_models):
         whole = b"".join(model.encoder.decode_bytes([i]) for i in ids)
         assert all(pieces) and len(pieces) > 10
         assert "".join(pieces) == whole.decode("utf-8", "replace")
+
+
+def stopped(text, stops):
+    """The text before the first of some that is complete, of several the longest: by looking."""
+    for end in range(len(text) + 1):
+        found = [s for s in stops if text[:end].endswith(s)]
+        if found:
+            return text[: end - max(map(len, found))], True
+    return text, False
+
+
+@hypothesis.given(st.lists(st.text("ab", max_size=3), max_size=12),
+                  st.lists(st.text("abc", min_size=1, max_size=4), max_size=3))  # fmt: skip
+def test_a_text_stops_at_the_same_place_however_it_comes(pieces, stops):
+    stop, found = StopText(stops), ""
+    for piece in pieces:
+        found += stop.push(piece)
+        if stop.found:
+            break
+    assert (found + stop.finish(), stop.found) == stopped("".join(pieces), stops)
+
+
+def test_a_stop_text_ends_a_generation(tiny_models):
+    prompt, sampling = "Hello", {"temperature": 2.0, "top_k": 0, "top_p": 1.0, "seed": 5}
+    with open_tiny(tiny_models("llama", "q8_0")) as model:
+        whole = "".join(model.generate(prompt, 40, **sampling))
+        for stop in ([whole[10:13]], [whole[20:23], whole[10:13]], ["no such text"]):
+            model.reset()
+            text = "".join(model.generate(prompt, 40, stop=stop, **sampling))
+            assert (text, model.stop_reason == "stop") == stopped(whole, stop)
+        model.reset()
+        text = "".join(model.generate(prompt, 40, stop=whole[10:13], **sampling))
+        assert text == whole.partition(whole[10:13])[0] != whole
+        model.reset()
+        with pytest.raises(KllmError, match="empty"):
+            next(model.generate(prompt, stop=["a", ""]))
 
 
 def test_what_the_package_offers_is_listed_and_explained():

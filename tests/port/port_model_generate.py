@@ -31,6 +31,9 @@ for kv in sys.argv[2:] or ("f16", "q8_0", "f32"):
         if kv == "f16":
             text = "".join(list(model.generate(ids[:2], 4, **SAMPLERS[1])))
             print([ord(char) for char in text])
+            model.reset()
+            text = "".join(list(model.generate(ids, 8, stop=["lo", "d"])))
+            print([ord(char) for char in text], model.stop_reason)
             print([row[0] for row in model.plan.rows() if row[0] != "work"])
             for call in (
                 lambda: model.prefill([0] * 49),
