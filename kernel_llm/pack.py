@@ -1,6 +1,7 @@
 """Packs a GGUF file into a model image; docs/image.md says what lies where. CPython only."""
 
 import hashlib
+import os
 import struct
 import zlib
 
@@ -163,6 +164,8 @@ def pack(path, output, progress, pre=None):
     Raises KllmError saying what is wrong with the file and where, or OSError (a full disk, no
     permission); whatever was at output before is then still there.
     """
+    if os.path.exists(output) and os.path.samefile(path, output):
+        raise KllmError(_abi.KLLM_ERR_RANGE, f"{output}: the image would replace its GGUF file")
     with naming(path):
         gguf = GGUF(path)
         layout = _Layout(gguf, pre)

@@ -69,10 +69,11 @@ def keyring_file(keyring):
 
 
 def apt(root, arch, *words):
-    """Runs apt-get on private lists under root; raises NoSysroot with its last line of error."""
+    """Runs apt-get on private lists under root; raises NoSysroot with its first error."""
     settings = {
         "APT::Architecture": arch, "APT::Architectures": arch, "APT::Sandbox::User": "",
         "APT::Install-Recommends": "false", "Debug::NoLocking": "true",
+        "APT::Update::Error-Mode": "any",  # no network fails here, not where a package is missing
         "Dir::State": root / "state", "Dir::State::status": root / "state" / "status",
         "Dir::Cache": root / "cache", "Dir::Etc::sourcelist": root / "sources.list",
         "Dir::Etc::sourceparts": "-", "Dir::Etc::preferencesparts": "-",
@@ -82,8 +83,8 @@ def apt(root, arch, *words):
         command += ["-o", f"{key}={value}"]
     result = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        lines = (result.stderr.strip() or "no reason given").splitlines()
-        raise NoSysroot(f"apt-get {words[0]}: {lines[-1]}")
+        errors = [text for text in result.stderr.splitlines() if text.startswith("E: ")]
+        raise NoSysroot(f"apt-get {words[0]}: {(errors or ['no reason given'])[0]}")
 
 
 def cache_folder(name):

@@ -12,6 +12,8 @@ from conftest import ROOT
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 from kernel_llm.opening import open_image, packed_path
+from kernel_llm.pack import pack
+from kernel_llm.progress import show_progress
 
 KILLED_WHILE_PACKING = """
 import contextlib, os, signal, sys
@@ -121,6 +123,16 @@ def test_a_model_that_changes_while_it_is_packed_is_refused(model, tmp_path):
     os.truncate(own, 60_000)
     with pytest.raises(KllmError, match="at byte"):
         open_image(own)
+
+
+def test_an_image_never_replaces_its_own_file(model, tmp_path):
+    own, link = tmp_path / "own.gguf", tmp_path / "link.kllm"
+    own.write_bytes(model.read_bytes())
+    link.symlink_to(own)
+    for output in (own, link):
+        with pytest.raises(KllmError, match="would replace its GGUF file"):
+            pack(own, output, show_progress)
+    assert own.read_bytes() == model.read_bytes()
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_do(model, monkeypatch):
