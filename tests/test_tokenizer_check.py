@@ -71,6 +71,7 @@ def test_a_wrong_field_is_named_by_its_offset(field, value, status):
 @pytest.mark.parametrize("table, entry, value", [
     ("start_off", "<I", 2**31), ("type_off", "<B", 7), ("byte_off", "<I", 5000),
     ("word_off", "<QII", (0, 0, 300 | 1 << 20)), ("pair_off", "<Q", 7),
+    ("pair_off", "<Q", 5000 << 40), ("pair_off", "<Q", 1 << 60), ("pair_off", "<Q", 1 << 63),
     ("merge_off", "<I", 5000), ("special_off", "<I", 5000), ("class_off", "<H", 1),
 ])  # fmt: skip
 def test_a_wrong_entry_of_a_table_is_named_by_its_offset(table, entry, value):

@@ -70,10 +70,11 @@ KLLM_INLINE uint64_t triples(uint64_t numbers) {
     return all;
 }
 
-// The length of the contraction that an apostrophe and a letter begin, 0 if none does.
-KLLM_INLINE uint32_t contraction_bytes(const uint8_t *text, uint32_t fold) {
+// The length of the contraction that an apostrophe and a letter begin, 0 if none does; n bytes (2
+// or more) are there.
+KLLM_INLINE uint32_t contraction_bytes(const uint8_t *text, uint32_t n, uint32_t fold) {
     uint32_t a = text[1] | fold;
-    uint32_t b = text[2] | fold;
+    uint32_t b = n > 2 ? text[2] | fold : 0;
     if (a == 's' || a == 't' || a == 'm' || a == 'd') {
         return 2;
     }
@@ -82,21 +83,31 @@ KLLM_INLINE uint32_t contraction_bytes(const uint8_t *text, uint32_t fold) {
 
 // The bytes of a block at which words start, those that are certain: the first byte starts one.
 //
-// n bytes (BLOCK_KNOWN at most) are there; what follows them is not known.
-KLLM_INLINE uint64_t word_starts(const uint8_t *text, uint32_t n, uint32_t flags,
+// n bytes (BLOCK_KNOWN at most) are there; if is_end, the text ends behind them and a word starts
+// there, else what follows them is not known.
+KLLM_INLINE uint64_t word_starts(const uint8_t *text, uint32_t n, uint32_t is_end, uint32_t flags,
                                  uint32_t n_digit) {
     uint32_t lead_any = flags & LEAD_ANY;
     struct block b = read_block(text, flags);
     // Whether a slash goes with the line end before it depends on all that goes before.
     uint64_t unknown = b.others | (b.slashes & b.newlines << 1);
-    if (unknown != 0) {
-        n = min_u32(n, lowest_bit(unknown));
+    if (unknown != 0 && lowest_bit(unknown) < n) {
+        n = lowest_bit(unknown);
+        is_end = 0;
     }
     if (n < 2) {
         return 0;
     }
+    uint64_t behind = (uint64_t)is_end << n;
+    if (is_end) { // as white space does it ends a word, and what is white stays together
+        b.letters &= behind - 1;
+        b.numbers &= behind - 1;
+        b.newlines &= behind - 1;
+        b.white = (b.white & (behind - 1)) | behind;
+    }
     uint64_t plain = ~(b.letters | b.numbers | b.white);
-    uint64_t certain = bits_below(n - 1); // of the last byte it matters what follows
+    // Of the last byte it matters what follows.
+    uint64_t certain = bits_below(n - 1 + is_end) | behind;
     uint64_t starts =
         ~(going_on(b.letters) | going_on(b.numbers) | going_on(plain) | going_on(b.white));
     uint64_t last = b.white & ~(b.white >> 1); // of white space: a word of its own, perhaps
@@ -109,7 +120,7 @@ KLLM_INLINE uint64_t word_starts(const uint8_t *text, uint32_t n, uint32_t flags
         // Line ends after signs go with them; white space up to its last line end is a word.
         uint64_t blank = b.white & ~b.newlines & bits_below(n);
         uint64_t after = b.newlines << 1 & blank;
-        uint64_t ends = (blank + after) & ~blank & (b.newlines | (uint64_t)1 << n);
+        uint64_t ends = (blank + after) & ~blank & (b.newlines | (uint64_t)!is_end << n);
         if (ends != 0) { // a line end follows, or may follow: the one before was not the last
             certain &=
                 bits_below(63 - (uint32_t)__builtin_clzll(after & bits_below(lowest_bit(ends))));
@@ -130,11 +141,11 @@ KLLM_INLINE uint64_t word_starts(const uint8_t *text, uint32_t n, uint32_t flags
         uint32_t i = lowest_bit(quotes);
         quotes &= quotes - 1;
         uint32_t from = flags & CONTRACTION_AFTER ? i : i + 1;
-        if (i + 4 > n) {
+        if (i + 4 > n && !is_end) {
             certain &= bits_below(from);
             break;
         }
-        uint32_t length = contraction_bytes(text + i, flags & CONTRACTION ? 0 : 0x20);
+        uint32_t length = contraction_bytes(text + i, n - i, flags & CONTRACTION ? 0 : 0x20);
         if (length > 0) {
             uint64_t end = (uint64_t)1 << (i + length);
             starts = (starts & ~(end - ((uint64_t)1 << from))) | end;
@@ -143,7 +154,7 @@ KLLM_INLINE uint64_t word_starts(const uint8_t *text, uint32_t n, uint32_t flags
             }
         }
     }
-    return starts & certain & ~(uint64_t)1;
+    return (starts | behind) & certain & ~(uint64_t)1;
 }
 
 #endif

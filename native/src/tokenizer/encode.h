@@ -3,6 +3,7 @@
 #ifndef KLLM_ENCODE_H
 #define KLLM_ENCODE_H
 
+#include "lowest.h"
 #include "vocab.h"
 
 // Of pairs that wait to be merged: the lowest key goes first.
@@ -104,27 +105,9 @@ enum {
     WINDOW_BYTES = 4096,
     WINDOW_MARGIN = 1024, // what the end of a window may still change, unless the word ends there
     WINDOW_BUFFER = 8192,
-    BRANCH = 8,        // keys whose lowest is found at once
+    BRANCH = 8,        // keys whose lowest is found at once, by lowest_of
     BUFFER_SLACK = 16, // may be read past any byte of the buffer
 };
-
-// The lowest of BRANCH keys. They are read one by one: all at once they would wait for the one that
-// was just written.
-KLLM_INLINE uint32_t lowest_of(const volatile uint32_t *keys) {
-    uint32_t lowest[BRANCH];
-    KLLM_UNROLL
-    for (uint32_t i = 0; i < BRANCH; i++) {
-        lowest[i] = keys[i];
-    }
-    KLLM_UNROLL
-    for (uint32_t n = BRANCH / 2; n > 0; n /= 2) {
-        KLLM_UNROLL
-        for (uint32_t i = 0; i < n; i++) {
-            lowest[i] = min_u32(lowest[i], lowest[i + n]);
-        }
-    }
-    return lowest[0];
-}
 
 // The best way to each byte of a stretch of text: its last token, and where that starts.
 struct ways {
@@ -206,6 +189,16 @@ uint64_t kllm_encode_window(const struct vocab *v, struct window *w, const uint8
                             uint64_t n_bytes, uint32_t last, struct sink *out);
 
 // --------------------------------------------------------------------------------------- merge.c
+
+enum { MAX_SHORT = 62 }; // bytes of a word that is merged on the stack
+
+/// Merges the bytes of a word of up to MAX_SHORT bytes that is not in the word table.
+///
+/// @param[out] ids  room for MAX_SHORT
+///
+/// Returns the number of ids.
+uint32_t kllm_merge_short(const struct vocab *v, const uint8_t *word, uint32_t n_bytes,
+                          uint32_t *ids);
 
 /// Encodes a word of byte-level BPE that is not in the word table: n_bytes (1 or more) bytes.
 void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *word,

@@ -4,106 +4,165 @@
 #include "firsts.h"
 
 enum {
-    INDEX_BITS = 6, // of a key
-    MAX_SYMBOL = (1 << INDEX_BITS) - 2,
+    PLACE_BITS = 6, // of a key
+    N_PLACE = 1 << PLACE_BITS,
+    NEXT_PLACES = N_PLACE + 1, // from those of a pair to those of the next
+    PLACES_1_2 = N_PLACE + 2,  // of the first pair
 };
 
-_Static_assert(KLLM_MAX_MERGE <= 1 << (32 - INDEX_BITS - 1), "a rank fits its bits of a key");
+_Static_assert(MAX_SHORT == N_PLACE - 2, "the symbols of a short word and two edges have places");
+_Static_assert(RANK_BITS + 2 * PLACE_BITS == 32, "a rank and two places fit a key");
 
 // ------------------------------------------------------------------------------------ byte level
 
-// A word that is merged: its symbols, from place 1 on, between two edges that are none.
+// What stands before the first symbol of a word and after the last: no slot of the pair table has
+// bits as high as either has at its side of a pair.
+#define LEFT_EDGE ((uint64_t)1 << TOKEN_BITS)
+#define RIGHT_EDGE ((uint64_t)1 << (2 * TOKEN_BITS + 3))
+
+// A word that is merged: its symbols, from place 1 on, between two edges. A symbol keeps the place
+// of its first part. Arrays of their own and not of one struct: that is one instruction less for
+// each time one is indexed.
 struct merging {
-    uint64_t left; // the places of the symbols that are left, and of the edges
-    uint32_t end;  // the place of the edge after them
-    uint32_t ids[MAX_SYMBOL + 2];
-    // Of the pair that a symbol starts: its rank, then its place, so that the lowest key is that of
-    // the leftmost pair of the lowest rank.
-    uint32_t keys[MAX_SYMBOL + 2];
+    uint64_t *ids;
+    // Of the pair that a symbol starts: its rank, then the places of both, so that the lowest key
+    // is that of the leftmost pair of the lowest rank.
+    uint32_t *keys;
+    uint8_t *next; // the place of the symbol after the one at a place, and before it
+    uint8_t *before;
 };
 
 // Without branches, which would be mispredicted: pairs that do not merge get the highest keys.
-KLLM_INLINE void find_pair_at(const struct vocab *v, struct merging *m, uint32_t i,
-                              uint32_t next) {
-    uint32_t rank = find_pair(v, m->ids[i], m->ids[next]);
-    m->keys[i] = rank << INDEX_BITS | i;
+KLLM_INLINE uint32_t key_of(const struct vocab *v, uint64_t left, uint64_t right,
+                            uint64_t places) {
+    return (uint32_t)(find_pair(v, left, right) << (2 * PLACE_BITS) | places);
 }
 
-// The lowest of so many keys, a multiple of BRANCH.
-KLLM_INLINE uint32_t lowest_key(const uint32_t *keys, uint32_t n_key) {
-    uint32_t lowest = lowest_of(keys);
-    for (uint32_t i = BRANCH; i < n_key; i += BRANCH) {
-        lowest = min_u32(lowest, lowest_of(keys + i));
-    }
-    return lowest;
-}
-
+// Merges what merges, the lowest of n_key keys first.
 KLLM_INLINE void merge_all(const struct vocab *v, struct merging *m, uint32_t n_key) {
+    const uint32_t *merges = v->merges;
     for (;;) {
-        uint32_t key = lowest_key(m->keys, n_key);
-        if (key >= NO_RANK << INDEX_BITS) {
+        uint32_t key = lowest_of(m->keys);
+        for (uint32_t i = BRANCH; i < n_key; i += BRANCH) {
+            key = min_u32(key, lowest_of(m->keys + i));
+        }
+        if (key >= (uint32_t)RANK << (2 * PLACE_BITS)) {
             return;
         }
-        uint32_t i = key & ((1 << INDEX_BITS) - 1);
-        uint64_t after = m->left & UINT64_MAX << i << 1; // the symbol that is joined, the edge
-        m->keys[__builtin_ctzll(after)] = NO_KEY;
-        m->left ^= after & (~after + 1);
-        after &= after - 1;
-        uint64_t before = m->left & (((uint64_t)1 << i) - 1);
-        uint32_t previous = 63 - (uint32_t)__builtin_clzll(before);
-        m->ids[i] = v->merges[key >> INDEX_BITS];
-        uint32_t next = (uint32_t)__builtin_ctzll(after);
-        find_pair_at(v, m, i, next);
-        m->keys[i] |= 0 - (uint32_t)(next == m->end); // an edge is of no pair
-        find_pair_at(v, m, previous, i);
-        m->keys[0] = NO_KEY;
+        uint64_t right = key % N_PLACE;
+        uint64_t here = key >> PLACE_BITS & (N_PLACE - 1);
+        uint64_t next = m->next[right];
+        uint64_t before = m->before[here];
+        uint64_t made = merges[key >> (2 * PLACE_BITS)];
+        m->next[here] = (uint8_t)next;
+        m->before[next] = (uint8_t)here;
+        m->ids[here] = made;
+        m->keys[right] = NO_KEY;
+        m->keys[here] = key_of(v, made, m->ids[next], here << PLACE_BITS | next);
+        m->keys[before] = key_of(v, m->ids[before], made, before << PLACE_BITS | here);
     }
 }
 
-// Makes the symbols of a word, of all bytes that have a token. Returns how many they are.
-KLLM_INLINE uint32_t start_symbols(const struct vocab *v, const uint8_t *word, uint32_t n_bytes,
-                                   uint32_t *ids) {
-    uint32_t n = 0;
-    if (v->firsts == NULL) {
-        for (uint32_t i = 0; i < n_bytes; i++) {
-            ids[n] = v->byte_token[word[i]];
-            n += ids[n] != NO_TOKEN;
-        }
-        return n;
+// Makes n symbols a word of which no pair merges: in the first n_place places, which are enough.
+// Returns how many keys there are, a multiple of BRANCH.
+KLLM_INLINE uint32_t lay_out(struct merging *m, uint32_t n, uint32_t n_place) {
+    for (uint32_t i = 0; i < n_place; i++) {
+        m->next[i] = (uint8_t)(i + 1);
+        m->before[i] = (uint8_t)(i - 1);
     }
-    struct firsts f = firsts_start(v, word, n_bytes);
+    m->ids[0] = LEFT_EDGE;
+    m->ids[n + 1] = RIGHT_EDGE;
+    uint32_t last = n_place < N_PLACE ? 0 : n & ~(BRANCH - 1u);
+    memset(m->keys + last, 0xff, BRANCH * sizeof(m->keys[0])); // those before get values
+    m->keys[0] = NO_KEY;
+    return last + BRANCH;
+}
+
+// Makes a symbol of each byte, with its key. Returns whether each is a token; else it is nothing.
+KLLM_INLINE uint32_t start_bytes(const struct vocab *v, struct merging *m, const uint8_t *word,
+                                 uint32_t n_bytes) {
+    uint64_t id = v->byte_token[word[0]];
+    uint64_t all = id;
+    uint64_t places = PLACES_1_2;
+    m->ids[1] = id;
+    for (uint64_t i = 1; i < n_bytes; i++) {
+        uint64_t left = id;
+        id = v->byte_token[word[i]];
+        all |= id;
+        m->ids[i + 1] = id;
+        m->keys[i] = key_of(v, left, id, places);
+        places += NEXT_PLACES;
+    }
+    return all <= TOKEN_ID;
+}
+
+// Makes the symbols of the bytes that are tokens, the merges that are certain done. Returns how
+// many they are.
+KLLM_INLINE uint32_t start_symbols(const struct vocab *v, const uint8_t *word, uint32_t n_bytes,
+                                   uint64_t *ids) {
+    uint32_t n = 0;
+    struct firsts f = {0, 0, 0, 0};
+    if (v->firsts != NULL) {
+        f = firsts_start(v, word, n_bytes);
+    }
     for (uint32_t i = 0; i < n_bytes; i++) {
-        ids[n] = firsts_next(v, &f, word, n_bytes, i);
-        n += ids[n] != NO_TOKEN;
+        uint32_t id =
+            v->firsts != NULL ? firsts_next(v, &f, word, n_bytes, i) : v->byte_token[word[i]];
+        ids[n] = id;
+        n += id != NO_TOKEN;
     }
     return n;
 }
 
-static void merge_small(const struct vocab *v, const uint8_t *word, uint32_t n_bytes,
-                        struct sink *out) {
-    struct merging m;
-    uint32_t n = start_symbols(v, word, n_bytes, m.ids + 1);
-    m.ids[0] = 0;
-    m.ids[n + 1] = 0;
-    m.end = n + 1;
-    m.left = ((uint64_t)2 << m.end) - 1;
-    uint32_t n_key = n < BRANCH ? BRANCH : (n & ~(BRANCH - 1u)) + BRANCH;
-    for (uint32_t i = n_key - BRANCH; i < n_key; i++) {
-        m.keys[i] = NO_KEY;
+// Writes the ids of all symbols, the last at place n or before it. Returns how many they are.
+KLLM_INLINE uint32_t list_ids(const struct merging *m, uint32_t n, uint32_t *ids) {
+    uint32_t n_id = 0;
+    for (uint64_t i = 1; i <= n; i = m->next[i]) {
+        ids[n_id++] = (uint32_t)m->ids[i];
     }
-    m.keys[0] = NO_KEY;
-    for (uint32_t i = 1; i < n; i++) {
-        find_pair_at(v, &m, i, i + 1);
+    return n_id;
+}
+
+static uint32_t merge_any(const struct vocab *v, const uint8_t *word, uint32_t n_bytes,
+                          uint32_t *ids) {
+    uint64_t symbols[N_PLACE];
+    uint32_t keys[N_PLACE];
+    uint8_t next[N_PLACE];
+    uint8_t before[N_PLACE];
+    struct merging m = {symbols, keys, next, before};
+    uint32_t n = start_symbols(v, word, n_bytes, symbols + 1);
+    uint32_t n_key = lay_out(&m, n, N_PLACE);
+    uint64_t places = PLACES_1_2;
+    for (uint64_t i = 1; i < n; i++) {
+        keys[i] = key_of(v, symbols[i], symbols[i + 1], places);
+        places += NEXT_PLACES;
     }
     if (n_key == BRANCH) {
         merge_all(v, &m, BRANCH);
     } else {
         merge_all(v, &m, n_key);
     }
-    uint64_t left = m.left & (((uint64_t)1 << m.end) - 1);
-    while ((left &= left - 1) != 0) { // the first edge goes first
-        put_id(out, m.ids[__builtin_ctzll(left)]);
+    return list_ids(&m, n, ids);
+}
+
+uint32_t kllm_merge_short(const struct vocab *vocab, const uint8_t *word, uint32_t n_bytes,
+                          uint32_t *ids) {
+    struct vocab copy = *vocab; // in registers
+    const struct vocab *v = &copy;
+    if (n_bytes >= BRANCH || v->firsts != NULL) {
+        return merge_any(vocab, word, n_bytes, ids);
     }
+    uint64_t symbols[2 * BRANCH];
+    uint32_t keys[BRANCH];
+    uint8_t next[2 * BRANCH];
+    uint8_t before[2 * BRANCH];
+    struct merging m = {symbols, keys, next, before};
+    lay_out(&m, n_bytes, 2 * BRANCH);
+    if (!start_bytes(v, &m, word, n_bytes)) {
+        return merge_any(vocab, word, n_bytes, ids);
+    }
+    merge_all(v, &m, BRANCH);
+    return list_ids(&m, n_bytes, ids);
 }
 
 // Writes the last n ids once more.
@@ -117,8 +176,9 @@ static void repeat_ids(struct sink *out, uint64_t n) {
 
 void kllm_merge_word(const struct vocab *v, struct window *w, const uint8_t *word,
                      uint64_t n_bytes, struct sink *out) {
-    if (n_bytes <= MAX_SYMBOL) {
-        merge_small(v, word, (uint32_t)n_bytes, out);
+    if (n_bytes <= MAX_SHORT) {
+        uint32_t ids[MAX_SHORT];
+        put_ids(out, ids, kllm_merge_short(v, word, (uint32_t)n_bytes, ids));
         return;
     }
     uint64_t done = 0; // of the window before

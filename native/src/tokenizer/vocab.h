@@ -6,7 +6,6 @@
 #include "../base.h"
 
 #define NO_TOKEN ((uint32_t)KLLM_NO_TOKEN)
-#define NO_RANK 0xffffffffu
 #define GOLDEN 0x9e3779b97f4a7c15u
 
 enum {
@@ -17,7 +16,7 @@ enum {
     SHORT_BYTES = 12, // texts up to here stand in the word table themselves
     TOKEN_BITS = 20,
     RANK_BITS = 20,
-    RANK = (1 << RANK_BITS) - 1, // of a slot of the pair table
+    RANK = (1 << RANK_BITS) - 1, // of a slot of the pair table; that of no merge
     BUCKET_BITS = 2,             // a bucket for so many slots
     FIRST_RANK_SHIFT = 40,       // of an entry of firsts: the rank, its limits below
     FIRST_LEFT_SHIFT = 20,
@@ -188,11 +187,11 @@ KLLM_INLINE uint32_t find_word(const struct vocab *v, const uint8_t *bytes, uint
     return find_key(v, key, hash_key(key), bytes, n_bytes);
 }
 
-// Finds the rank of a merge, NO_RANK if the pair does not merge.
-KLLM_INLINE uint32_t find_pair(const struct vocab *v, uint32_t left, uint32_t right) {
-    uint64_t key = (uint64_t)left << TOKEN_BITS | right;
+// Finds the rank of a merge, RANK if the pair does not merge.
+KLLM_INLINE uint64_t find_pair(const struct vocab *v, uint64_t left, uint64_t right) {
+    uint64_t key = left << TOKEN_BITS | right;
     uint64_t rank = v->pairs[place_of(&v->pair_places, key * GOLDEN)] ^ key << RANK_BITS;
-    return rank >> RANK_BITS == 0 ? (uint32_t)rank : NO_RANK;
+    return rank < RANK ? rank : RANK;
 }
 
 #endif

@@ -161,7 +161,9 @@ static int check_hashes(const struct vocab *v, uint64_t *bad_off) {
     }
     for (uint32_t i = 0; i < 1u << h->pair_bits; i++) {
         *bad_off = h->pair_off + (uint64_t)i * 8;
-        if (v->pairs[i] != UINT64_MAX && (v->pairs[i] & RANK) >= h->n_merge) {
+        uint64_t pair = v->pairs[i];
+        if (pair != UINT64_MAX &&
+            (pair >> (RANK_BITS + TOKEN_BITS) >= h->n_vocab || (pair & RANK) >= h->n_merge)) {
             return 0;
         }
     }

@@ -42,19 +42,21 @@ KLLM_INLINE uint32_t symbol_end(const struct window *w, uint32_t i, uint32_t n_b
 KLLM_INLINE uint32_t key_at(const struct vocab *v, struct window *w, const uint8_t *text,
                             uint32_t n_bytes, uint32_t is_bpe, uint32_t i) {
     uint32_t right = w->next[i];
-    uint32_t rank = NO_RANK;
-    if (right != NIL && is_bpe) {
-        rank = find_pair(v, w->ids[i], w->ids[right]);
-    } else if (right != NIL) {
-        uint32_t length = symbol_end(w, right, n_bytes) - i;
-        uint32_t word =
-            length <= KLLM_MAX_TOKEN_BYTES ? find_word(v, text + i, length, BUFFER_SLACK) : 0;
-        if (word != 0) {
-            w->made[i] = word & TOKEN_ID;
-            rank = v->scores[w->made[i]];
-        }
+    if (right == NIL) {
+        return NO_KEY;
     }
-    return rank == NO_RANK ? NO_KEY : rank << OFFSET_BITS | i;
+    if (is_bpe) {
+        uint32_t rank = (uint32_t)find_pair(v, w->ids[i], w->ids[right]);
+        return rank == RANK ? NO_KEY : rank << OFFSET_BITS | i;
+    }
+    uint32_t length = symbol_end(w, right, n_bytes) - i;
+    uint32_t word =
+        length <= KLLM_MAX_TOKEN_BYTES ? find_word(v, text + i, length, BUFFER_SLACK) : 0;
+    if (word == 0) {
+        return NO_KEY;
+    }
+    w->made[i] = word & TOKEN_ID;
+    return v->scores[w->made[i]] << OFFSET_BITS | i;
 }
 
 // Makes the symbols of a text: bytes that have a token, some of them merged, or characters. Returns

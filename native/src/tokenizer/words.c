@@ -48,22 +48,13 @@ KLLM_INLINE struct kept kept_at(struct work *w, uint64_t hash) {
                          &unit->one_long};
 }
 
-static void keep(struct kept kept, const uint8_t *word, uint64_t n_bytes, struct text_key key,
-                 const uint32_t *ids, uint64_t n_id) {
-    uint64_t n_text = (n_bytes + 3) / 4;
-    if (n_bytes <= CACHED_BYTES && n_id <= CACHED_IDS) {
-        kept.one->lo = key.lo;
-        kept.one->hi = key.hi;
-        for (uint32_t i = 0; i < CACHED_IDS; i++) {
-            kept.one->ids[i] = i < n_id ? ids[i] : 0;
-        }
-        kept.one->ids[0] |= (uint32_t)n_bytes << CACHED_SHIFT;
-        kept.one->ids[1] |= (uint32_t)n_id << CACHED_SHIFT;
-    } else if (n_text < CACHED_ROOM / 4 && n_id <= CACHED_ROOM / 4 - n_text) {
-        kept.one_long->n_bytes = (uint16_t)n_bytes;
-        kept.one_long->n_id = (uint16_t)n_id;
-        memcpy(kept.one_long->room, word, n_bytes);
-        memcpy(kept.one_long->room + n_text, ids, n_id * 4);
+// Writes CACHED_IDS ids, of which n_id count: what is too much is written over.
+KLLM_INLINE void put_few(struct sink *out, const uint32_t *ids, uint64_t n_id) {
+    if (out->n < out->n_max && out->n_max - out->n >= CACHED_IDS) {
+        memcpy(out->ids + out->n, ids, CACHED_IDS * sizeof(ids[0]));
+        out->n += n_id;
+    } else {
+        put_ids(out, ids, n_id);
     }
 }
 
@@ -77,34 +68,52 @@ KLLM_INLINE uint32_t put_kept(const struct cached *c, struct text_key key, uint6
     for (uint32_t i = 0; i < CACHED_IDS; i++) {
         ids[i] = c->ids[i] & TOKEN_ID;
     }
-    uint32_t n_id = c->ids[1] >> CACHED_SHIFT;
-    if (out->n < out->n_max && out->n_max - out->n >= CACHED_IDS) {
-        memcpy(out->ids + out->n, ids, sizeof(ids)); // what is too much is written over
-        out->n += n_id;
-    } else {
-        put_ids(out, ids, n_id);
-    }
+    put_few(out, ids, c->ids[1] >> CACHED_SHIFT);
     return 1;
+}
+
+static void keep_long(struct cached_long *l, const uint8_t *word, uint64_t n_bytes,
+                      const uint32_t *ids, uint64_t n_id) {
+    uint64_t n_text = (n_bytes + 3) / 4;
+    if (n_text < CACHED_ROOM / 4 && n_id <= CACHED_ROOM / 4 - n_text) {
+        l->n_bytes = (uint16_t)n_bytes;
+        l->n_id = (uint16_t)n_id;
+        memcpy(l->room, word, n_bytes);
+        memcpy(l->room + n_text, ids, n_id * 4);
+    }
 }
 
 // Encodes a word that is in no table of short ones. key: up to CACHED_BYTES its bytes.
 static void encode_unknown(const struct vocab *v, struct work *w, const uint8_t *word,
                            uint64_t n_bytes, struct text_key key, struct kept kept,
                            struct sink *out) {
-    const struct cached_long *l = kept.one_long;
+    struct cached_long *l = kept.one_long;
     if (l->n_bytes == n_bytes && memcmp(l->room, word, n_bytes) == 0) {
         put_ids(out, l->room + (n_bytes + 3) / 4, l->n_id);
         return;
     }
-    if (n_bytes > MAX_KEPT) {
-        kllm_merge_word(v, &w->window, word, n_bytes, out);
+    if (n_bytes > MAX_SHORT) {
+        uint32_t ids[MAX_KEPT];
+        struct sink found = {ids, MAX_KEPT, 0};
+        kllm_merge_word(v, &w->window, word, n_bytes, n_bytes > MAX_KEPT ? out : &found);
+        if (n_bytes <= MAX_KEPT) {
+            keep_long(l, word, n_bytes, ids, found.n);
+            put_ids(out, ids, found.n);
+        }
         return;
     }
-    uint32_t ids[MAX_KEPT];
-    struct sink found = {ids, MAX_KEPT, 0};
-    kllm_merge_word(v, &w->window, word, n_bytes, &found);
-    keep(kept, word, n_bytes, key, ids, found.n);
-    put_ids(out, ids, found.n);
+    uint32_t ids[MAX_SHORT];
+    memset(ids, 0, CACHED_IDS * sizeof(ids[0]));
+    uint32_t n_id = kllm_merge_short(v, word, (uint32_t)n_bytes, ids);
+    if (n_bytes > CACHED_BYTES || n_id > CACHED_IDS) {
+        keep_long(l, word, n_bytes, ids, n_id);
+        put_ids(out, ids, n_id);
+        return;
+    }
+    *kept.one = (struct cached){key.lo, key.hi, {ids[0], ids[1], ids[2], ids[3]}};
+    kept.one->ids[0] |= (uint32_t)n_bytes << CACHED_SHIFT;
+    kept.one->ids[1] |= n_id << CACHED_SHIFT;
+    put_few(out, ids, n_id);
 }
 
 // Encodes a word; readable bytes from its start may be read.
@@ -142,10 +151,14 @@ KLLM_INLINE void list_word(const struct vocab *v, struct word *w, const uint8_t 
     __builtin_prefetch(w->slot);
 }
 
-// Lists the words of a block that are certain; returns their bytes.
+// Lists the words of a block that are certain; returns their bytes. part: what is left of the text.
 static uint32_t list_words(const struct vocab *v, const struct rule *rule, struct listed *list,
-                           const uint8_t *text, uint64_t n_left, uint64_t readable) {
+                           const uint8_t *text, struct stretch part) {
+    uint64_t n_left = part.end - part.pos;
+    uint64_t readable = part.readable - part.pos;
     uint32_t n_bytes = n_left < BLOCK_KNOWN ? (uint32_t)n_left : BLOCK_KNOWN;
+    uint32_t is_end = n_left <= BLOCK_KNOWN && !part.is_open;
+    text += part.pos;
     if (readable < BLOCK_READ) {
         for (uint32_t i = 0; i < BLOCK_READ; i += 8) { // bare metal copies byte by byte
             uint64_t n = readable > i ? readable - i : 0;
@@ -156,8 +169,8 @@ static uint32_t list_words(const struct vocab *v, const struct rule *rule, struc
     }
     uint64_t starts =
         rule->flags & LEAD_ANY
-            ? word_starts(text, n_bytes, rule->flags | LEAD_ANY, rule->n_digit)
-            : word_starts(text, n_bytes, rule->flags & ~(uint32_t)LEAD_ANY, rule->n_digit);
+            ? word_starts(text, n_bytes, is_end, rule->flags | LEAD_ANY, rule->n_digit)
+            : word_starts(text, n_bytes, is_end, rule->flags & ~(uint32_t)LEAD_ANY, rule->n_digit);
     uint32_t start = 0;
     struct word *w = list->words;
     for (; starts != 0; starts &= starts - 1) {
@@ -175,7 +188,8 @@ static uint32_t list_words(const struct vocab *v, const struct rule *rule, struc
 static void encode_listed(const struct vocab *v, struct work *work, struct listed *list,
                           struct sink *out) {
     struct sink ids = *out; // in registers
-    for (const struct word *w = list->words; w < list->words + list->n; w++) {
+    const struct word *end = list->words + list->n;
+    for (const struct word *w = list->words; w < end; w++) {
         uint64_t text_and_token = load_u64((const uint8_t *)&w->slot->key_hi);
         // No slot has a length between that of a text that stands in it and TOKEN_LENGTH.
         uint64_t length = min_u32(w->n_bytes, SHORT_BYTES + 1);
@@ -241,8 +255,8 @@ uint64_t kllm_encode_words(const struct vocab *v, struct work *w, const uint8_t 
         uint32_t n_done = 0;
         uint64_t unlisted = 0;
         if (is_block(&s, s.pos)) {
-            n_done = list_words(v, &s.pre->rule, list, text + s.pos, part.end - s.pos,
-                                part.readable - s.pos);
+            struct stretch left = {s.pos, part.end, part.readable, part.is_open, 0};
+            n_done = list_words(v, &s.pre->rule, list, text, left);
             s.pos += n_done;
         }
         if (n_done == 0) {
