@@ -4,7 +4,7 @@ Links the bare-metal images: build/aarch64-none/<image>-<model>.elf.
 
     python -m qemu.build IMAGE [MODEL] [--ram MIB] [--ctx N] [--isa ISA]
 
-IMAGE: selftest, generate or bench. MODEL: a .kllm image, a GGUF file or a pulled name; the
+IMAGE: selftest, generate, encode or bench. MODEL: a .kllm image, a GGUF file or a pulled name; the
 smallest model of the tests by default. Sources and flags of the core come from native/build.py.
 """
 
@@ -21,9 +21,11 @@ from kernel_llm.terminal import Parser, run_command  # noqa: E402
 QEMU = ROOT / "qemu"
 N_BATCH = 32
 RAM_MIB = 512
+TEXT = ROOT / "LICENSE"  # English that is always there
 IMAGES = {
     "selftest": ["image_selftest.c", "selftest_kernels.c"],
     "generate": ["image_generate.c"],
+    "encode": ["image_encode.c", "text.S"],
     "bench": ["image_bench.c"],
 }
 FLOOR = "neon"
@@ -84,12 +86,12 @@ def compile_file(name, out_dir, isa, defines):
     return obj
 
 
-def link(image, model, ram_mib=RAM_MIB, n_ctx=256, isa=FLOOR):
+def link(image, model, ram_mib=RAM_MIB, n_ctx=256, isa=FLOOR, text=TEXT):
     """
     Links an image with a model and returns the path of the ELF file.
 
     image: a key of IMAGES. model: path of a model image. ram_mib: memory of the machine. isa: a
-    key of TARGETS; the floor leaves out kernels above it.
+    key of TARGETS; the floor leaves out kernels above it. text: path of what "encode" encodes.
     Raises DoesNotFit with the linker's numbers if they do not fit together.
     """
     out_dir = target(isa).build_dir / f"{image}-{Path(model).stem}-{n_ctx}"
@@ -100,6 +102,8 @@ def link(image, model, ram_mib=RAM_MIB, n_ctx=256, isa=FLOOR):
         f"-DIMAGE_N_CTX={n_ctx}",
         f"-DIMAGE_N_BATCH={N_BATCH}",
         f'-DIMAGE_ISA="{isa}"',
+        f'-DTEXT_PATH="{text}"',
+        f"-DIMAGE_TEXT_BYTES={Path(text).stat().st_size}u",
     ]
     objects = [compile_file(name, out_dir, isa, defines) for name in [*COMMON, *IMAGES[image]]]
     elf = out_dir.with_suffix(".elf")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Says what kinds of instructions a token of a model takes on an emulated board, by function.
+Says what kinds of instructions a token of a model takes on an emulated board, by function, and how
+many a character of text takes until it is tokens.
 
-    python -m qemu.mix [--cpu CPU] [--model MODEL] [--tokens N] [--prompt TEXT]
+    python -m qemu.mix [--cpu CPU] [--model MODEL] [--tokens N] [--prompt TEXT] [--text FILE]
 
 Exact: every block of code that QEMU runs is counted by a plugin (mix.c). Two runs that differ by N
 tokens give what N tokens take, whatever else a run does.
@@ -17,6 +18,8 @@ from typing import NamedTuple
 
 from elftools.elf.elffile import ELFFile
 
+from benches.declare import UsageError
+from benches.peers.texts import sample
 from kernel_llm.builtin import builtin_path
 from kernel_llm.terminal import Parser, run_command
 from qemu import board, build, tools
@@ -132,6 +135,26 @@ def token_mix(model, cpu, n_token, prompt, ram_mib=build.RAM_MIB):
     return {name: mix for name, mix in mixes.items() if not PRINTING.fullmatch(name)}
 
 
+def encode_costs(model, cpu, text, ram_mib=build.RAM_MIB):
+    """
+    Returns the instructions that a first pass over a text takes with a model's vocabulary, and
+    those of a second, when the words that had to be merged are kept.
+    """
+    path = build.ROOT / "build" / "mix" / "text"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text)
+    elf = build.link("encode", model, ram_mib, text=path)
+    none, once, twice = (total(mix_of(elf, cpu, (str(n),), ram_mib)).n for n in range(3))
+    return once - none, twice - once
+
+
+def text_line(cpu, text, costs):
+    """Returns one line about what encode_costs found."""
+    first, second = (n / len(text.decode("utf-8", "replace")) for n in costs)
+    return (f"{cpu}: {first:.1f} instructions a character of {len(text) // 1000} kB of text on a "
+            f"first pass, {second:.1f} on a second")  # fmt: skip
+
+
 def share_line(cpu, mix):
     """Returns one line about a Mix of a token."""
     return (f"{cpu}: {mix.n:,.0f} instructions a token: {mix.vector / mix.n:.1%} on vectors, "
@@ -157,13 +180,18 @@ def main():
     parser.add_argument("--ram", type=int, default=build.RAM_MIB, metavar="MIB")
     parser.add_argument("--tokens", type=int, default=8)
     parser.add_argument("--prompt", default=board.PROMPT)
+    parser.add_argument(
+        "--text", metavar="FILE", help="what is encoded; default: 300 kB of English"
+    )
     args = parser.parse_args()
+    text = sample(args.text)
     tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
     model = build.packed(args.model or builtin_path("q4_0"))
     mixes = token_mix(model, args.cpu, args.tokens, args.prompt, args.ram)
     print_functions(mixes)
     print(share_line(args.cpu, total(mixes)))
+    print(text_line(args.cpu, text, encode_costs(model, args.cpu, text, args.ram)))
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("qemu.mix", main, (NoMix, build.DoesNotFit, board.Hung)))
+    sys.exit(run_command("qemu.mix", main, (NoMix, build.DoesNotFit, board.Hung, UsageError)))

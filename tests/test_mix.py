@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from qemu import board, build, mix, peer, sysroot
+from qemu import board, build, mix, peer, run, sysroot
 from test_images import pytestmark  # noqa: F401  (the same programs are needed)
 
 N_TURN = 1000
@@ -67,6 +67,17 @@ def test_a_token_is_mostly_matrices_on_vectors():
     assert kernel.simd_share > 0.8
     assert 0.5 < mix.total(found).simd_share < 1
     assert not any(name.startswith(("console_", "kllm_crc32")) for name in found)
+
+
+def test_a_character_takes_what_the_bench_image_counts():
+    text = (b"The board is small, the memory is fixed, and every token costs the same as the one "
+            b"before it. So it\0")  # fmt: skip
+    model = build.tiny_model()
+    found = mix.encode_costs(model, board.CPUS[0], text)
+    counts = run.count(model, board.CPUS[0], build.RAM_MIB)
+    expected = [counts[f"tokenizer/{name}/c/100"] for name in ("first", "encode")]
+    assert found == pytest.approx(expected, abs=20)  # its loop beside
+    assert mix.text_line("cpu", b"8 bytes.", (80, 20)).startswith("cpu: 10.0 instructions a")
 
 
 def test_image_that_fails_is_named_with_its_last_line():
