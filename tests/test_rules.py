@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 
@@ -72,6 +73,18 @@ def test_the_core_has_no_mutable_globals_and_no_allocation():
 
 def test_the_generated_module_is_fresh():
     assert (ROOT / "kernel_llm" / "_abi.py").read_text() == abi.text()
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no compiler of C++")
+def test_the_header_is_one_for_programs_in_cpp(tmp_path):
+    program = '#include "kllm.h"\nint main() { return kllm_abi_version() == 0; }\n'
+    (tmp_path / "main.cc").write_text(program)
+    include = ROOT / "native" / "include"
+    archive = build.build_archive(build.host_target())
+    command = ["c++", "-Wall", "-Wextra", "-Werror", f"-I{include}", tmp_path / "main.cc", archive,
+               "-pthread", "-o", tmp_path / "main"]  # fmt: skip
+    subprocess.run(command, check=True)
+    subprocess.run([tmp_path / "main"], check=True)
 
 
 def test_both_bindings_offer_every_function_of_the_header():

@@ -10,6 +10,9 @@
 #include <stdint.h>
 
 #pragma GCC visibility push(default)
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* ABI BEGIN */
 
@@ -590,6 +593,9 @@ void kllm_team_stop(void *arena);
 
 /* ABI END */
 
+#ifdef __cplusplus
+}
+#endif
 #pragma GCC visibility pop
 
 #endif
