@@ -44,7 +44,7 @@ def config_bytes(n_ctx, n_batch=64, n_seq=1, n_logits=0, threads=1, kv="f16", cp
     for name, value, limit in (
         ("n_ctx", n_ctx, _abi.KLLM_MAX_CTX),
         ("n_batch", n_batch, _abi.KLLM_MAX_BATCH),
-        ("n_seq", n_seq, _abi.KLLM_MAX_SLOT),
+        ("n_seq", n_seq, _abi.KLLM_MAX_SEQ),
         ("n_logits", n_logits, _abi.KLLM_MAX_BATCH),
         ("threads", threads, _abi.KLLM_MAX_THREAD),
     ):

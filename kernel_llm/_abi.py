@@ -2,7 +2,7 @@
 
 from kernel_llm._port import const
 
-ABI_VERSION = const(1952397767)
+ABI_VERSION = const(145742440)
 
 KLLM_OK = const(0)
 KLLM_ERR_ABI = const(-1)
@@ -33,7 +33,7 @@ KLLM_N_OUTLIER = const(4)
 KLLM_MAX_VOCAB = const(1048576)
 KLLM_MAX_CTX = const(1048576)
 KLLM_MAX_BATCH = const(4096)
-KLLM_MAX_SLOT = const(256)
+KLLM_MAX_SEQ = const(256)
 KLLM_MAX_THREAD = const(64)
 KLLM_VOCAB_MAGIC = const(1331055691)
 KLLM_VOCAB_LAYOUT = const(2)
@@ -122,7 +122,7 @@ KLLM_T_DOWN = const(15)
 KLLM_T_DOWN_BIAS = const(16)
 KLLM_T_LAYER_COUNT = const(17)
 KLLM_R_CTX = const(0)
-KLLM_R_SLOT = const(1)
+KLLM_R_SEQ = const(1)
 KLLM_R_HISTORY = const(2)
 KLLM_R_KV = const(3)
 KLLM_R_BATCH = const(4)
@@ -156,7 +156,7 @@ KLLM_CONFIG = (
     {
         "n_ctx": (0, "<I"),
         "n_batch": (4, "<I"),
-        "n_slot": (8, "<I"),
+        "n_seq": (8, "<I"),
         "n_logits": (12, "<I"),
         "n_thread": (16, "<I"),
         "kv_dtype": (20, "<I"),
@@ -314,8 +314,8 @@ FUNCTIONS = (
     ("kllm_plan", "i", "ppp"),
     ("kllm_open", "i", "pQpQp"),
     ("kllm_eval", "i", "ppppII"),
-    ("kllm_slot_cut", "i", "pII"),
-    ("kllm_slot_length", "i", "pI"),
+    ("kllm_seq_cut", "i", "pII"),
+    ("kllm_seq_length", "i", "pI"),
     ("kllm_region_off", "q", "pI"),
     ("kllm_sample", "i", "ppIIp"),
     ("kllm_score", "i", "ppIIpp"),

@@ -127,12 +127,12 @@ def kllm_image_check_body(image):
 
 def kllm_plan(plan, image, config):
     m = check.Header(image.block.data)
-    n_ctx, n_batch, n_slot, n_logits, n_thread, kv_dtype, _cpu, reserved = config.read("<8I")
+    n_ctx, n_batch, n_seq, n_logits, n_thread, kv_dtype, _cpu, reserved = config.read("<8I")
     fits = (
         1 <= n_ctx <= m.n_ctx_train
         and 1 <= n_batch <= _abi.KLLM_MAX_BATCH
-        and 1 <= n_slot <= _abi.KLLM_MAX_SLOT
-        and n_slot <= n_logits <= _abi.KLLM_MAX_BATCH
+        and 1 <= n_seq <= _abi.KLLM_MAX_SEQ
+        and n_seq <= n_logits <= _abi.KLLM_MAX_BATCH
         and 1 <= n_thread <= _abi.KLLM_MAX_THREAD
         and reserved == 0
         and kv_dtype in _KV_DTYPES
@@ -158,34 +158,34 @@ def kllm_open(arena, n_bytes, image, image_bytes, config):
     return _abi.KLLM_OK
 
 
-def kllm_eval(arena, image, tokens, slots, n_token, logits):
+def kllm_eval(arena, image, tokens, seqs, n_token, logits):
     engine = arena.block.engine
-    tokens, slots = tokens.read("<%dI" % n_token), slots.read("<%dI" % n_token)
-    status = _check_call(engine, tokens, slots, logits)
+    tokens, seqs = tokens.read("<%dI" % n_token), seqs.read("<%dI" % n_token)
+    status = _check_call(engine, tokens, seqs, logits)
     if status != _abi.KLLM_OK:
         return status
-    for i, (token, slot) in enumerate(zip(tokens, slots)):  # noqa: B905
-        x = engine.append(token, slot)
+    for i, (token, seq) in enumerate(zip(tokens, seqs)):  # noqa: B905
+        x = engine.append(token, seq)
         if logits == _abi.KLLM_LOGITS_ALL:
             _write_logits(arena, i, engine.logits(x))
-        elif logits == _abi.KLLM_LOGITS_LAST and slot not in slots[i + 1 :]:
-            _write_logits(arena, slot, engine.logits(x))
+        elif logits == _abi.KLLM_LOGITS_LAST and seq not in seqs[i + 1 :]:
+            _write_logits(arena, seq, engine.logits(x))
     return _abi.KLLM_OK
 
 
-def _check_call(engine, tokens, slots, logits):
+def _check_call(engine, tokens, seqs, logits):
     n_token = len(tokens)
     if n_token == 0 or logits > _abi.KLLM_LOGITS_ALL:
         return _abi.KLLM_ERR_RANGE
     if logits == _abi.KLLM_LOGITS_ALL and n_token > engine.n_logits:
         return _abi.KLLM_ERR_RANGE
     n_held = [len(ids) for ids in engine.history]
-    for token, slot in zip(tokens, slots):  # noqa: B905
-        if token >= engine.m.n_vocab or slot >= len(n_held):
+    for token, seq in zip(tokens, seqs):  # noqa: B905
+        if token >= engine.m.n_vocab or seq >= len(n_held):
             return _abi.KLLM_ERR_RANGE
-        if n_held[slot] == engine.n_ctx:
+        if n_held[seq] == engine.n_ctx:
             return _abi.KLLM_ERR_SPACE
-        n_held[slot] += 1
+        n_held[seq] += 1
     return _abi.KLLM_OK
 
 
@@ -201,17 +201,17 @@ def _read_logits(arena, row):
     return _row_of_logits(arena, row).read("<%df" % arena.block.engine.m.n_vocab)
 
 
-def kllm_slot_cut(arena, slot, n_token):
-    n_held = kllm_slot_length(arena, slot)
+def kllm_seq_cut(arena, seq, n_token):
+    n_held = kllm_seq_length(arena, seq)
     if n_held < 0 or not 0 <= n_token <= n_held:
         return _abi.KLLM_ERR_RANGE
-    arena.block.engine.cut(slot, n_token)
+    arena.block.engine.cut(seq, n_token)
     return _abi.KLLM_OK
 
 
-def kllm_slot_length(arena, slot):
+def kllm_seq_length(arena, seq):
     history = arena.block.engine.history
-    return len(history[slot]) if 0 <= slot < len(history) else _abi.KLLM_ERR_RANGE
+    return len(history[seq]) if 0 <= seq < len(history) else _abi.KLLM_ERR_RANGE
 
 
 def kllm_region_off(arena, idx):
@@ -222,17 +222,17 @@ def _are_finite(logits):
     return all(x - x == 0.0 for x in logits)
 
 
-def kllm_sample(arena, image, row, slot, sampler):
+def kllm_sample(arena, image, row, seq, sampler):
     engine = arena.block.engine
     temperature, top_p, min_p, penalty, top_k, last_n, state = sampler.read(_SAMPLER)
     in_range = 0 <= temperature <= 100 and 0 <= top_p <= 1 and 0 <= min_p <= 1
-    if not (in_range and row < engine.n_logits and slot < len(engine.history)):
+    if not (in_range and row < engine.n_logits and seq < len(engine.history)):
         return _abi.KLLM_ERR_RANGE
     logits = _read_logits(arena, row)
     if not _are_finite(logits):
         return _abi.KLLM_ERR_FORMAT
     if penalty != 1.0:
-        ids = engine.history[slot]
+        ids = engine.history[seq]
         logits = sampler_twin.penalised(logits, ids[max(0, len(ids) - last_n) :], penalty)
     id, state = sampler_twin.choose(logits, temperature, top_p, min_p, top_k, state)
     (sampler + 24).write("<Q", state)

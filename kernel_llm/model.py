@@ -126,14 +126,14 @@ class Model:
 
     def length(self, seq: int = 0) -> int:
         """Returns how many tokens a sequence holds. Raises KllmError RANGE if there is none."""
-        n_token = native.kllm_slot_length(self._arena, seq)
+        n_token = native.kllm_seq_length(self._arena, seq)
         if n_token < 0:
             self._check(n_token, "no sequence %d" % seq)
         return n_token
 
     def reset(self, seq: int = 0, keep: int = 0) -> None:
         """Cuts a sequence back to its first `keep` tokens."""
-        self._check(native.kllm_slot_cut(self._arena, seq, keep), "no sequence %d of %d tokens"
+        self._check(native.kllm_seq_cut(self._arena, seq, keep), "no sequence %d of %d tokens"
                     % (seq, keep))  # fmt: skip
 
     def eval(self, tokens, seqs, logits: str = "last") -> None:

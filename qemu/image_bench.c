@@ -134,13 +134,13 @@ static void arena_alloc(void) {
 }
 
 static void token(void) {
-    if (kllm_slot_cut(__arena_start, 0, 0) != KLLM_OK || model_eval(ids, 1) != KLLM_OK) {
+    if (kllm_seq_cut(__arena_start, 0, 0) != KLLM_OK || model_eval(ids, 1) != KLLM_OK) {
         exit_status = EXIT_MODEL;
     }
 }
 
 static void prompt(void) {
-    if (kllm_slot_cut(__arena_start, 0, 0) != KLLM_OK || model_eval(ids, N_PROMPT) != KLLM_OK) {
+    if (kllm_seq_cut(__arena_start, 0, 0) != KLLM_OK || model_eval(ids, N_PROMPT) != KLLM_OK) {
         exit_status = EXIT_MODEL;
     }
 }

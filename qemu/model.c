@@ -31,7 +31,7 @@ int32_t model_open(void) {
     }
     const struct kllm_config config = {.n_ctx = IMAGE_N_CTX,
                                        .n_batch = IMAGE_N_BATCH,
-                                       .n_slot = 1,
+                                       .n_seq = 1,
                                        .n_logits = 1,
                                        .n_thread = 1,
                                        .kv_dtype = KLLM_F16,
@@ -58,11 +58,11 @@ int32_t model_encode(const char *text, uint32_t *ids, uint32_t n_ids) {
 }
 
 int32_t model_eval(const uint32_t *tokens, uint32_t n_token) {
-    static const uint32_t slots[TOKENS_AT_MOST]; // all 0
+    static const uint32_t seqs[TOKENS_AT_MOST]; // all 0
     if (n_token > TOKENS_AT_MOST) {
         return report("kllm_eval", KLLM_ERR_RANGE);
     }
     int32_t status =
-        kllm_eval(__arena_start, model_image, tokens, slots, n_token, KLLM_LOGITS_LAST);
+        kllm_eval(__arena_start, model_image, tokens, seqs, n_token, KLLM_LOGITS_LAST);
     return status == KLLM_OK ? KLLM_OK : report("kllm_eval", status);
 }

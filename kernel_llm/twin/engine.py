@@ -139,7 +139,7 @@ class Engine:
     An open model.
 
     data: the bytes of an image that check.py has accepted. header: its Header.
-    config: (n_ctx, n_batch, n_slot, n_logits, n_thread, kv_dtype).
+    config: (n_ctx, n_batch, n_seq, n_logits, n_thread, kv_dtype).
     `history` holds the token ids of each sequence.
     """
 
@@ -156,24 +156,24 @@ class Engine:
             for _ in range(config[2])
         ]  # fmt: skip
 
-    def cut(self, slot, n_token):
+    def cut(self, seq, n_token):
         """Forgets all but the first n_token tokens of a sequence."""
-        del self.history[slot][n_token:]
-        for layer in self._caches[slot]:
+        del self.history[seq][n_token:]
+        for layer in self._caches[seq]:
             for cache in layer:
                 cache.cut(n_token)
 
-    def append(self, token, slot):
+    def append(self, token, seq):
         """Appends a token to a sequence; returns the residual stream after all layers."""
-        pos = len(self.history[slot])
-        self.cut(slot, pos)  # an interrupt may have left a part of a token behind
+        pos = len(self.history[seq])
+        self.cut(seq, pos)  # an interrupt may have left a part of a token behind
         x = self._weights(_abi.KLLM_T_TOKEN_EMBD).row(token)
         positions = self._matrix_row(_abi.KLLM_T_POS_EMBD, pos)
         if positions is not None:
             x = _sum(x, positions)
         for layer in range(self.m.n_layer):
-            x = self._run_layer(x, layer, slot, pos)
-        self.history[slot].append(token)
+            x = self._run_layer(x, layer, seq, pos)
+        self.history[seq].append(token)
         return x
 
     def logits(self, x):
@@ -181,12 +181,12 @@ class Engine:
         x = self._norm(x, _abi.KLLM_T_OUT_NORM)
         return self._weights(_abi.KLLM_T_OUTPUT).multiply(Inputs(x))
 
-    def _run_layer(self, x, layer, slot, pos):
+    def _run_layer(self, x, layer, seq, pos):
         first = _abi.KLLM_T_MODEL_COUNT + layer * _abi.KLLM_T_LAYER_COUNT
         inputs = Inputs(self._norm(x, first + _abi.KLLM_T_ATTN_NORM))
         q, k, v = (self._linear(first + idx, inputs)
                    for idx in (_abi.KLLM_T_Q, _abi.KLLM_T_K, _abi.KLLM_T_V))  # fmt: skip
-        mixed = self._attention(q, k, v, self._caches[slot][layer], pos)
+        mixed = self._attention(q, k, v, self._caches[seq][layer], pos)
         x = _sum(x, self._linear(first + _abi.KLLM_T_O, Inputs(mixed)))
 
         inputs = Inputs(self._norm(x, first + _abi.KLLM_T_FFN_NORM))

@@ -57,7 +57,7 @@ enum kllm_limits {
     KLLM_MAX_VOCAB = 1048576,
     KLLM_MAX_CTX = 1048576,
     KLLM_MAX_BATCH = 4096, // tokens in one pass
-    KLLM_MAX_SLOT = 256,   // sequences
+    KLLM_MAX_SEQ = 256,    // sequences
     KLLM_MAX_THREAD = 64,
 };
 
@@ -465,8 +465,8 @@ uint32_t kllm_crc32(uint32_t crc, const void *bytes, uint64_t n_bytes);
 struct kllm_config {
     uint32_t n_ctx;    // positions per sequence, 1 .. n_ctx_train
     uint32_t n_batch;  // tokens in one pass, 1 .. KLLM_MAX_BATCH
-    uint32_t n_slot;   // sequences held at once, 1 .. KLLM_MAX_SLOT
-    uint32_t n_logits; // rows of logits kept, n_slot or more
+    uint32_t n_seq;    // sequences held at once, 1 .. KLLM_MAX_SEQ
+    uint32_t n_logits; // rows of logits kept, n_seq or more
     uint32_t n_thread; // 1 .. KLLM_MAX_THREAD
     uint32_t kv_dtype; // KLLM_F32, KLLM_F16 or KLLM_Q8_0
     uint32_t cpu;      // kllm_cpu_bit mask to use at most; the running CPU limits it further
@@ -476,10 +476,10 @@ struct kllm_config {
 // Regions of the arena, in the order they lie.
 enum kllm_region_idx {
     KLLM_R_CTX = 0,      // struct kllm_ctx
-    KLLM_R_SLOT = 1,     // u32[n_slot] positions filled
-    KLLM_R_HISTORY = 2,  // u32[n_slot][n_ctx] token ids
-    KLLM_R_KV = 3,       // [n_slot][n_layer] keys, then values; layout in docs/design.md
-    KLLM_R_BATCH = 4,    // u32[n_batch][4] token, slot, position, logits row of a pass
+    KLLM_R_SEQ = 1,      // u32[n_seq] positions filled
+    KLLM_R_HISTORY = 2,  // u32[n_seq][n_ctx] token ids
+    KLLM_R_KV = 3,       // [n_seq][n_layer] keys, then values; layout in docs/design.md
+    KLLM_R_BATCH = 4,    // u32[n_batch][4] token, seq, position, logits row of a pass
     KLLM_R_X = 5,        // f32[n_batch][n_embd] residual stream
     KLLM_R_NORM = 6,     // f32[n_batch + n_thread][n_embd]
     KLLM_R_QKV = 7,      // f32[n_batch][(n_head + 2 n_head_kv) * head_dim]
@@ -523,33 +523,33 @@ int32_t kllm_open(void *arena, uint64_t n_bytes, const void *image, uint64_t ima
 
 enum kllm_logits {
     KLLM_LOGITS_NONE = 0,
-    KLLM_LOGITS_LAST = 1, // after the last token of each sequence of the call, in row slot
+    KLLM_LOGITS_LAST = 1, // after the last token of each sequence of the call, in row seq
     KLLM_LOGITS_ALL = 2,  // after every token, token i of the call in row i
 };
 
 /// Runs n_token tokens through the model and appends them to their sequences.
 ///
-/// Token i is appended to sequence slots[i] at that sequence's next position. Any mix is allowed:
+/// Token i is appended to sequence seqs[i] at that sequence's next position. Any mix is allowed:
 /// a whole prompt, one token, or tokens of several sequences. Calls longer than n_batch are run in
 /// passes of n_batch. The logits of a token depend on its own sequence alone, to the bit.
 ///
 /// @param tokens  u32[n_token], each below n_vocab
-/// @param slots   u32[n_token], each below n_slot
+/// @param seqs   u32[n_token], each below n_seq
 /// @param logits  kllm_logits
-/// @retval KLLM_ERR_RANGE  a token or slot out of range, n_token 0, or ALL with more tokens than
+/// @retval KLLM_ERR_RANGE  a token or sequence out of range, n_token 0, or ALL with more tokens than
 ///                         logits rows
 /// @retval KLLM_ERR_SPACE  a sequence would grow past n_ctx
 /// Allocates nothing. On error nothing has changed.
-int32_t kllm_eval(void *arena, const void *image, const uint32_t *tokens, const uint32_t *slots,
+int32_t kllm_eval(void *arena, const void *image, const uint32_t *tokens, const uint32_t *seqs,
                   uint32_t n_token, uint32_t logits);
 
-/// Cuts sequence slot back to its first n_token tokens (0 empties it).
+/// Cuts sequence seq back to its first n_token tokens (0 empties it).
 ///
-/// @retval KLLM_ERR_RANGE  no such slot, or it holds fewer tokens
-int32_t kllm_slot_cut(void *arena, uint32_t slot, uint32_t n_token);
+/// @retval KLLM_ERR_RANGE  no such sequence, or it holds fewer tokens
+int32_t kllm_seq_cut(void *arena, uint32_t seq, uint32_t n_token);
 
-/// Returns the number of tokens sequence slot holds, or KLLM_ERR_RANGE.
-int32_t kllm_slot_length(const void *arena, uint32_t slot);
+/// Returns the number of tokens sequence seq holds, or KLLM_ERR_RANGE.
+int32_t kllm_seq_length(const void *arena, uint32_t seq);
 
 /// Returns the offset of a region in the arena, -1 if idx is out of range.
 int64_t kllm_region_off(const void *arena, uint32_t idx);
@@ -568,10 +568,10 @@ struct kllm_sampler {
 /// Chooses a token from a row of logits; docs/design.md states the exact steps.
 ///
 /// @param row   of the logits region
-/// @param slot  the sequence whose recent tokens are penalised
+/// @param seq  the sequence whose recent tokens are penalised
 /// Returns the token id, KLLM_ERR_RANGE for a parameter outside its range, or KLLM_ERR_FORMAT if
 /// a logit is not finite. Advances rng_state by one draw where temperature is above 0.
-int32_t kllm_sample(void *arena, const void *image, uint32_t row, uint32_t slot,
+int32_t kllm_sample(void *arena, const void *image, uint32_t row, uint32_t seq,
                     struct kllm_sampler *sampler);
 
 /// Writes -ln p(token) under row of the logits as one float to nll, and the most likely token to

@@ -37,8 +37,8 @@ uint64_t kllm_attention_work_bytes(const struct kllm_image *m, const struct kllm
 
 // Start of the keys of one head; its values lie k_bytes behind.
 static uint8_t *head_cache(const struct kllm_ctx *ctx, const struct kllm_image *m,
-                           struct kv_shape kv, uint32_t slot, uint32_t layer, uint32_t head_kv) {
-    uint64_t head = ((uint64_t)slot * m->n_layer + layer) * m->n_head_kv + head_kv;
+                           struct kv_shape kv, uint32_t seq, uint32_t layer, uint32_t head_kv) {
+    uint64_t head = ((uint64_t)seq * m->n_layer + layer) * m->n_head_kv + head_kv;
     return (uint8_t *)region(ctx, KLLM_R_KV) + head * (kv.k_bytes + kv.v_bytes);
 }
 
@@ -82,7 +82,7 @@ void kllm_attention_append(struct kllm_ctx *ctx, const struct kllm_image *m,
         kernels->rope_f32(k, cs, 1, n, m->n_rot, m->rope);
     }
     struct kv_shape kv = kllm_kv_shape(ctx->config.kv_dtype, ctx->config.n_ctx, n);
-    uint8_t *keys = head_cache(ctx, m, kv, t->slot, layer, head_kv);
+    uint8_t *keys = head_cache(ctx, m, kv, t->seq, layer, head_kv);
     uint8_t *values = keys + kv.k_bytes;
     uint64_t first = (uint64_t)t->pos * n;
     switch (ctx->config.kv_dtype) {
@@ -139,7 +139,7 @@ void kllm_attention(struct kllm_ctx *ctx, const struct kllm_image *m,
     uint8_t *rows = (uint8_t *)work + scores_bytes(n_query, n_pos);
     struct kv_shape kv = kllm_kv_shape(ctx->config.kv_dtype, n_ctx, n);
     const uint8_t *keys =
-        head_cache(ctx, m, kv, t->slot, layer, part.head / (m->n_head / m->n_head_kv));
+        head_cache(ctx, m, kv, t->seq, layer, part.head / (m->n_head / m->n_head_kv));
     const uint8_t *values = keys + kv.k_bytes;
 
     kllm_matmul_fn *score = kernels->matmul_f32;

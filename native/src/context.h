@@ -88,7 +88,7 @@ void kllm_pass(struct kllm_ctx *ctx, const struct kllm_image *image, uint32_t th
 // What a pass knows of a token.
 struct pass_token {
     uint32_t id;
-    uint32_t slot;
+    uint32_t seq;
     uint32_t pos;
     uint32_t logits_row; // KLLM_NO_LOGITS if none are wanted
 };

@@ -85,7 +85,7 @@ static uint32_t part_end(const struct pass *p, uint32_t token) {
     const struct pass_token *tokens = region(p->ctx, KLLM_R_BATCH);
     uint32_t last = min_u32(p->n_token, token + KLLM_ATTN_TOKENS);
     uint32_t end = token + 1;
-    while (end < last && tokens[end].slot == tokens[token].slot) {
+    while (end < last && tokens[end].seq == tokens[token].seq) {
         end++;
     }
     return end;

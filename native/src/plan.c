@@ -3,9 +3,9 @@
 #include "context.h"
 #include "layout.h"
 
-_Static_assert(KLLM_R_COUNT == 16, "kllm_plan_need fills every region");
+_Static_assert(KLLM_R_COUNT == 16, "region_bytes fills every region");
 
-// Bytes of each region. Factors are bounded by check_config and the image check: n_slot * n_layer *
+// Bytes of each region. Factors are bounded by config_in_range and the image check: n_seq * n_layer *
 // n_head_kv * block stays below 2^8 * 2^9 * 2^10 * 2^31 = 2^58, every other product below that.
 static void region_bytes(uint64_t n_bytes[KLLM_R_COUNT], const struct kllm_image *m,
                          const struct kllm_config *config) {
@@ -16,10 +16,10 @@ static void region_bytes(uint64_t n_bytes[KLLM_R_COUNT], const struct kllm_image
     struct kv_shape kv = kllm_kv_shape(config->kv_dtype, config->n_ctx, m->head_dim);
 
     n_bytes[KLLM_R_CTX] = sizeof(struct kllm_ctx);
-    n_bytes[KLLM_R_SLOT] = (uint64_t)config->n_slot * 4;
-    n_bytes[KLLM_R_HISTORY] = (uint64_t)config->n_slot * config->n_ctx * 4;
+    n_bytes[KLLM_R_SEQ] = (uint64_t)config->n_seq * 4;
+    n_bytes[KLLM_R_HISTORY] = (uint64_t)config->n_seq * config->n_ctx * 4;
     n_bytes[KLLM_R_KV] =
-        (uint64_t)config->n_slot * m->n_layer * m->n_head_kv * (kv.k_bytes + kv.v_bytes);
+        (uint64_t)config->n_seq * m->n_layer * m->n_head_kv * (kv.k_bytes + kv.v_bytes);
     n_bytes[KLLM_R_BATCH] = n_batch * sizeof(struct pass_token);
     n_bytes[KLLM_R_X] = n_batch * m->n_embd * 4;
     n_bytes[KLLM_R_NORM] = n_row * m->n_embd * 4;
@@ -37,8 +37,8 @@ static void region_bytes(uint64_t n_bytes[KLLM_R_COUNT], const struct kllm_image
 
 static int config_in_range(const struct kllm_image *m, const struct kllm_config *c) {
     return c->n_ctx >= 1 && c->n_ctx <= m->n_ctx_train && c->n_batch >= 1 &&
-           c->n_batch <= KLLM_MAX_BATCH && c->n_slot >= 1 && c->n_slot <= KLLM_MAX_SLOT &&
-           c->n_logits >= c->n_slot && c->n_logits <= KLLM_MAX_BATCH && c->n_thread >= 1 &&
+           c->n_batch <= KLLM_MAX_BATCH && c->n_seq >= 1 && c->n_seq <= KLLM_MAX_SEQ &&
+           c->n_logits >= c->n_seq && c->n_logits <= KLLM_MAX_BATCH && c->n_thread >= 1 &&
            c->n_thread <= KLLM_MAX_THREAD && c->reserved == 0 &&
            (c->kv_dtype == KLLM_F32 || c->kv_dtype == KLLM_F16 || c->kv_dtype == KLLM_Q8_0);
 }
@@ -84,7 +84,7 @@ int32_t kllm_open(void *arena, uint64_t n_bytes, const void *image, uint64_t ima
     ctx->cpu = cpu & config->cpu;
     ctx->config = *config;
     ctx->plan = plan;
-    memset(region(ctx, KLLM_R_SLOT), 0, plan.region[KLLM_R_SLOT].n_bytes);
+    memset(region(ctx, KLLM_R_SEQ), 0, plan.region[KLLM_R_SEQ].n_bytes);
     return KLLM_OK;
 }
 
@@ -93,19 +93,19 @@ int64_t kllm_region_off(const void *arena, uint32_t idx) {
     return idx < KLLM_R_COUNT ? (int64_t)ctx->plan.region[idx].off : -1;
 }
 
-int32_t kllm_slot_length(const void *arena, uint32_t slot) {
+int32_t kllm_seq_length(const void *arena, uint32_t seq) {
     const struct kllm_ctx *ctx = arena;
-    if (slot >= ctx->config.n_slot) {
+    if (seq >= ctx->config.n_seq) {
         return KLLM_ERR_RANGE;
     }
-    return (int32_t)((const uint32_t *)region(ctx, KLLM_R_SLOT))[slot];
+    return (int32_t)((const uint32_t *)region(ctx, KLLM_R_SEQ))[seq];
 }
 
-int32_t kllm_slot_cut(void *arena, uint32_t slot, uint32_t n_token) {
-    int32_t n_held = kllm_slot_length(arena, slot);
+int32_t kllm_seq_cut(void *arena, uint32_t seq, uint32_t n_token) {
+    int32_t n_held = kllm_seq_length(arena, seq);
     if (n_held < 0 || n_token > (uint32_t)n_held) {
         return KLLM_ERR_RANGE;
     }
-    ((uint32_t *)region(arena, KLLM_R_SLOT))[slot] = n_token;
+    ((uint32_t *)region(arena, KLLM_R_SEQ))[seq] = n_token;
     return KLLM_OK;
 }

@@ -128,11 +128,11 @@ static int are_finite(const struct kllm_kernels *kernels, const float *x, uint32
     return 1;
 }
 
-int32_t kllm_sample(void *arena, const void *image, uint32_t row, uint32_t slot,
+int32_t kllm_sample(void *arena, const void *image, uint32_t row, uint32_t seq,
                     struct kllm_sampler *s) {
     struct kllm_ctx *ctx = arena;
     uint32_t n = ((const struct kllm_image *)image)->n_vocab;
-    if (row >= ctx->config.n_logits || slot >= ctx->config.n_slot || !in_range(s)) {
+    if (row >= ctx->config.n_logits || seq >= ctx->config.n_seq || !in_range(s)) {
         return KLLM_ERR_RANGE;
     }
     const float *logits = (const float *)region(ctx, KLLM_R_LOGITS) + (uint64_t)row * n;
@@ -149,10 +149,10 @@ int32_t kllm_sample(void *arena, const void *image, uint32_t row, uint32_t slot,
         candidates[i] = (struct candidate){logits[i], i};
     }
     if (s->repeat_penalty != 1.0f) {
-        uint32_t n_held = ((const uint32_t *)region(ctx, KLLM_R_SLOT))[slot];
+        uint32_t n_held = ((const uint32_t *)region(ctx, KLLM_R_SEQ))[seq];
         uint32_t n_recent = min_u32(s->repeat_last_n, n_held);
         const uint32_t *end = (const uint32_t *)region(ctx, KLLM_R_HISTORY) +
-                              (uint64_t)slot * ctx->config.n_ctx + n_held;
+                              (uint64_t)seq * ctx->config.n_ctx + n_held;
         penalise(candidates, end - n_recent, n_recent, s->repeat_penalty);
     }
     if (s->temperature == 0.0f) {

@@ -60,7 +60,7 @@ static void damage(uint8_t *image, size_t n_bytes) {
 
 static void generate(void *arena, const uint8_t *image, const struct kllm_config *config) {
     const struct kllm_image *m = (const void *)image;
-    uint32_t ids[64], slots[64] = {0};
+    uint32_t ids[64], seqs[64] = {0};
     uint64_t n_ids;
     uint8_t *work = buffer(8, KLLM_ENCODE_WORK_BYTES);
     const uint8_t text[] = "the hello, \xc3\xa9\xf0\x9f\x98\x80 <|im_end|>\xff";
@@ -72,7 +72,7 @@ static void generate(void *arena, const uint8_t *image, const struct kllm_config
         ids[n_ids < 56 ? n_ids++ : i] = (uint32_t)draw((uint64_t)m->n_vocab + (draw(9) == 0));
     }
     uint32_t logits = (uint32_t)draw(3);
-    kllm_eval(arena, image, ids, slots, 1 + (uint32_t)draw(n_ids), logits);
+    kllm_eval(arena, image, ids, seqs, 1 + (uint32_t)draw(n_ids), logits);
     struct kllm_sampler sampler = {(float)draw(2), 0.9f, 0.01f, 1.1f, 40, 16, state};
     for (int i = 0; i < 3; i++) {
         int32_t id = kllm_sample(arena, image, 0, 0, &sampler);
@@ -83,9 +83,9 @@ static void generate(void *arena, const uint8_t *image, const struct kllm_config
             break;
         }
         ids[0] = (uint32_t)id;
-        kllm_eval(arena, image, ids, slots, 1, KLLM_LOGITS_LAST);
+        kllm_eval(arena, image, ids, seqs, 1, KLLM_LOGITS_LAST);
     }
-    kllm_slot_cut(arena, 0, (uint32_t)draw(config->n_ctx));
+    kllm_seq_cut(arena, 0, (uint32_t)draw(config->n_ctx));
 }
 
 // Opens an accepted image; false if its plan is too large to be worth the time.

@@ -3,7 +3,7 @@
 #include "../kernels.h"
 #include "../layout.h"
 
-// Quantises w[t] = p[t] * dv[t][channel_block], padded with zeros to whole blocks, to a "q8" row.
+// Quantises w[t] = p[t] * dv[t * n_channel_block], padded with zeros to whole blocks, to a "q8" row.
 static void quantize_weights(void *row, const float *p, const uint16_t *dv, uint32_t n_pos,
                              uint32_t n_channel_block) {
     uint32_t n = (uint32_t)align_up(n_pos, KLLM_QK);
