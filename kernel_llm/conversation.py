@@ -48,17 +48,20 @@ class Conversation:
         """
         Yields the text of the model's answer to what the user says.
 
-        Raises KllmError(SPACE) if this turn alone does not fit the context.
+        Raises KllmError(SPACE) if this turn alone does not fit the context; all stays as it was.
         """
         model = self.model
-        ids = self._ids(self.turns, user)
-        while self.turns and len(ids) + self.n_answer > model.n_ctx:
-            del self.turns[0]
-            ids = self._ids(self.turns, user)
-            model.reset()
+        turns = list(self.turns)
+        ids = self._ids(turns, user)
+        while turns and len(ids) + self.n_answer > model.n_ctx:
+            del turns[0]
+            ids = self._ids(turns, user)
         if len(ids) >= model.n_ctx:
             raise KllmError(_abi.KLLM_ERR_SPACE, "a turn of %d tokens does not fit a context of %d"
                             % (len(ids), model.n_ctx))  # fmt: skip
+        if len(turns) < len(self.turns):
+            self.turns = turns
+            model.reset()
         answer = []
         self.turns.append((user, answer))
         try:
