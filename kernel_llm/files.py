@@ -82,7 +82,8 @@ def atomic_write(path):
 
     Until then, and after an error or an interrupt, whatever was at `path` is still there and
     nothing new is. A link at `path` stays; what it points to is replaced. What a killed process
-    left in that folder is removed. Raises OSError, also where `path` is a directory or a device.
+    left in that folder is removed.
+    Raises OSError, also where `path` is a directory, a device or a file that may not be written.
     """
     target, part, fd = _begin(path)
     try:
@@ -111,8 +112,11 @@ def _begin(path):
     """Returns (the file to replace, the path of a new one beside it, open for writing)."""
     try:
         target = os.path.realpath(path)
-        if os.path.lexists(target) and not stat.S_ISREG(os.stat(target).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+        if os.path.lexists(target):
+            if not stat.S_ISREG(os.stat(target).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            if not os.access(target, os.W_OK):  # replacing it would not ask
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         folder = os.path.dirname(target)
         clear_parts(folder)
         while True:

@@ -28,7 +28,8 @@ def packed_path(path):
     stat = os.stat(path)
     file = zlib.crc32(os.fsencode(os.path.realpath(path)))
     state = f"{stat.st_size:012x}{stat.st_mtime_ns:016x}{_abi.ABI_VERSION:08x}"
-    return cache_dir("images") / f"{Path(path).stem}-{file:08x}-{state}.kllm"
+    stem = Path(path).stem[:50]  # 200 bytes at most; all of a name may take 255
+    return cache_dir("images") / f"{stem}-{file:08x}-{state}.kllm"
 
 
 def open_image(path, progress=show_progress):

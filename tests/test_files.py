@@ -123,6 +123,18 @@ def test_atomic_write_refuses_what_is_no_file(path):
         pass
 
 
+def test_atomic_write_refuses_a_file_that_is_protected(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"before")
+    path.chmod(0o444)
+    if os.geteuid() == 0:  # who may write it nevertheless
+        monkeypatch.setattr(os, "access", lambda path, mode: os.stat(path).st_mode & 0o200)
+    with pytest.raises(PermissionError) as caught, atomic_write(path):
+        pass
+    assert caught.value.filename == str(path) and path.read_bytes() == b"before"
+    assert names(tmp_path) == ["a"]
+
+
 def test_atomic_write_needs_the_folder(tmp_path):
     with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "no" / "a"):
         pass

@@ -93,8 +93,9 @@ def test_a_new_image_takes_the_place_of_former_ones_of_its_file(model, tmp_path)
                                    packed_path(own).name, packed_path(twin).name])  # fmt: skip
 
 
-def test_a_file_may_have_any_name(model, tmp_path):
-    own = tmp_path / "a\nb [*] \udcff.gguf"
+@pytest.mark.parametrize("name", ["a\nb [*] \udcff", "m" * 250, "模" * 83], ids=ascii)
+def test_a_file_may_have_any_name(model, tmp_path, name):
+    own = tmp_path / f"{name}.gguf"
     own.write_bytes(model.read_bytes())
     for time in (0, 1):
         os.utime(own, ns=(0, time))
