@@ -6,6 +6,8 @@ import struct
 from array import array
 from itertools import pairwise, product
 
+import numpy as np
+
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 from kernel_llm.tokenizer import unicode_data
@@ -17,6 +19,7 @@ SHORT_BYTES = 12  # as in native/src/tokenizer/vocab.h
 WHOLE = 1 << 24
 MIN_BITS = 4  # of a hash table
 BUCKET_BITS = 2  # a bucket for so many slots
+AT_ONCE = 64  # of the slots of a table, so few get their keys at once that these seldom meet
 NO_RANK = (1 << 20) - 1
 NO_TOKEN = 0xFFFFFFFF
 
@@ -51,46 +54,66 @@ def word_key(text):
     return mix(h ^ int.from_bytes(text[whole:], "little")), 0, 15
 
 
-def _place(products):
+def _place(hashes):
     """
-    Returns (bits, factors, slots): a table of 1 << bits slots, and each product's own slot in it.
+    Returns (bits, factors, slots): a table of 1 << bits slots, and each hash's own slot in it.
 
-    products: the hashes of all keys, 64 bits each. Those of a bucket share a factor, under which
-    their highest bits are slots that no other has. slots: {slot: index of its product}.
+    hashes: of all keys, 64 bits each. Those of a bucket share a factor, under which their highest
+    bits are slots that no other has.
     """
-    least = max(MIN_BITS, (5 * len(products) // 4).bit_length())  # four fifths are taken at most
+    hashes = np.array(hashes, np.uint64)
+    least = max(MIN_BITS, (5 * len(hashes) // 4).bit_length())  # four fifths are taken at most
     for bits in range(least, least + 3):
-        placed = _place_in(products, bits)
+        placed = _place_in(hashes, bits)
         if placed:
             return bits, *placed
     raise KllmError(_abi.KLLM_ERR_UNSUPPORTED, "tokenizer.ggml.tokens: hashes fall together")
 
 
-def _bucket(hash, n_bucket):
-    return (hash ^ hash >> 32) & n_bucket - 1
-
-
-def _place_in(products, bits):
+def _place_in(hashes, bits):
     """Returns (factors, slots), None if there is a bucket that no factor suits."""
     n_bucket = 1 << bits - BUCKET_BITS
-    buckets = {}
-    for idx, hash in enumerate(products):
-        buckets.setdefault(_bucket(hash, n_bucket), []).append(idx)
-    slots, factors = {}, bytearray(n_bucket)
+    buckets = ((hashes ^ hashes >> np.uint64(32)) & np.uint64(n_bucket - 1)).astype(np.int64)
+    by_bucket = np.argsort(buckets, kind="stable")
+    counts = np.bincount(buckets, minlength=n_bucket)
+    starts = np.cumsum(counts) - counts
+    factors = np.zeros(n_bucket, np.uint8)
+    slots = np.zeros(len(hashes), np.int64)
+    is_taken = np.zeros(1 << bits, bool)
     # The fullest first; before them a hash of 0, which has slot 0 under any factor.
-    order = sorted(
-        buckets.values(), key=lambda idxs: (all([products[i] for i in idxs]), -len(idxs))
-    )
-    for idxs in order:
-        for factor in range(1, 256):
-            found = {(products[idx] * factor & MASK) >> 64 - bits: idx for idx in idxs}
-            if len(found) == len(idxs) and slots.keys().isdisjoint(found):
-                break
-        else:
-            return None
-        factors[_bucket(products[idxs[0]], n_bucket)] = factor
-        slots.update(found)
-    return bytes(factors), slots
+    groups = [np.flatnonzero(counts == size) for size in range(counts.max(), 0, -1)]
+    if not hashes.all():
+        groups = [np.zeros(1, np.int64), *(group[group > 0] for group in groups)]
+    for group in groups:
+        n_key = counts[group[0]] if len(group) else 1
+        n_part = max(1, (1 << bits) // AT_ONCE // n_key)
+        for part in (group[i : i + n_part] for i in range(0, len(group), n_part)):
+            keys = by_bucket[starts[part][:, None] + np.arange(n_key)]
+            if not _fit(hashes, keys, part, bits, is_taken, factors, slots):
+                return None
+    return factors.tobytes(), slots
+
+
+def _fit(hashes, keys, buckets, bits, is_taken, factors, slots):
+    """
+    Finds factors of buckets of one size, and with them slots; returns whether all have one.
+
+    keys: [bucket][which] indices of hashes. A factor is tried for all that have none; of keys that
+    fall on one slot the last has it.
+    """
+    owners = np.zeros(1 << bits, np.int64)
+    for factor in range(1, 256):
+        places = (hashes[keys] * np.uint64(factor) >> np.uint64(64 - bits)).astype(np.int64)
+        is_free = ~is_taken[places].any(axis=1)
+        owners[places[is_free]] = keys[is_free]
+        fits = is_free & (owners[places] == keys).all(axis=1)
+        slots[keys[fits]] = places[fits]
+        is_taken[places[fits]] = True
+        factors[buckets[fits]] = factor
+        keys, buckets = keys[~fits], buckets[~fits]
+        if not len(keys):
+            return True
+    return False
 
 
 def hash_words(words):
@@ -98,20 +121,17 @@ def hash_words(words):
     keys = [(*word_key(text), token) for text, token in words.items()]
     bits, factors, slots = _place([(mix(lo) + hi) * GOLDEN & MASK for lo, hi, _, _ in keys])
     table = bytearray(16 << bits)
-    for slot, idx in slots.items():
-        lo, hi, length, token = keys[idx]
+    for slot, (lo, hi, length, token) in zip(slots.tolist(), keys, strict=True):
         struct.pack_into("<QII", table, 16 * slot, lo, hi, token | length << 20)
     return bits, bytes(table), factors
 
 
 def hash_pairs(ranks):
     """Returns (bits, table, factors) of {(left, right): rank}."""
-    keys = [left << 20 | right for left, right in ranks]
-    bits, factors, slots = _place([key * GOLDEN & MASK for key in keys])
-    table = array("Q", [MASK]) * (1 << bits)
-    found = list(ranks.values())
-    for slot, idx in slots.items():
-        table[slot] = keys[idx] << 20 | found[idx]
+    keys = np.array([left << 20 | right for left, right in ranks], np.uint64)
+    bits, factors, slots = _place(keys * np.uint64(GOLDEN))
+    table = np.full(1 << bits, MASK, np.uint64)
+    table[slots] = keys << np.uint64(20) | np.array(list(ranks.values()), np.uint64)
     return bits, table.tobytes(), factors
 
 

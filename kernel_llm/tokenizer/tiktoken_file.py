@@ -6,8 +6,8 @@ import base64
 import binascii
 
 from kernel_llm import _abi
+from kernel_llm.tokenizer.metadata import KEY, LOOKUP_FIRST
 from kernel_llm.tokenizer.pre_names import PRE_NAMES, pre_names
-from kernel_llm.tokenizer.section import KEY, LOOKUP_FIRST
 from kernel_llm.tokenizer.tables import byte_of_char
 from kernel_llm.tokenizer.tokenizer_json import fail, with_tokens
 

@@ -11,8 +11,8 @@ import json
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
 from kernel_llm.tokenizer import pre_patterns
+from kernel_llm.tokenizer.metadata import KEY, LOOKUP_FIRST, RSTRIP
 from kernel_llm.tokenizer.pre_names import pre_names
-from kernel_llm.tokenizer.section import KEY, LOOKUP_FIRST, RSTRIP
 
 
 def fail(where, what, code=_abi.KLLM_ERR_FORMAT):
