@@ -18,12 +18,14 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def _saying_what_to_do():
-    """Adds to an OSError what helps where the cache cannot be written."""
+def _saying_what_to_do(folder):
+    """Adds to an OSError about a folder of the cache what helps where it cannot be written."""
     try:
         yield
     except OSError as error:
-        error.strerror = f"{error.strerror}; XDG_CACHE_HOME names another place for the cache"
+        at, folder = str(error.filename), str(folder)
+        if at.startswith(folder) or folder.startswith(at):
+            error.strerror = f"{error.strerror}; XDG_CACHE_HOME names another place for the cache"
         raise
 
 
@@ -37,7 +39,7 @@ def cache_dir(name=""):
     if not os.path.isabs(base):  # the XDG rule: relative paths are ignored
         base = os.path.join(os.path.expanduser("~"), ".cache")
     path = Path(base) / "kernel-llm" / name
-    with _saying_what_to_do():
+    with _saying_what_to_do(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -45,9 +47,7 @@ def cache_dir(name=""):
 @contextlib.contextmanager
 def locked(folder):
     """Holds the lock of a cache folder; it goes with the process, so nothing stays locked."""
-    with _saying_what_to_do():
-        lock = open(folder / ".lock", "wb")  # noqa: SIM115 (the next line closes it)
-    with lock:
+    with _saying_what_to_do(folder), open(folder / ".lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -140,3 +140,21 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(model, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc")
     with pytest.raises(OSError, match="XDG_CACHE_HOME names another place"):
         open_image(model)
+
+
+def test_a_cache_that_is_full_says_what_to_do(model):
+    """The limit on a file's size stands for the disk's: both fail in write."""
+    script = (
+        "import resource, sys\n"
+        "from kernel_llm.opening import open_image\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try:\n"
+        "    open_image(sys.argv[1])\n"
+        "except OSError as error:\n"
+        "    print(error.filename, error.strerror)\n"
+    )
+    words = [sys.executable, "-c", script, model]
+    said = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+    assert said.startswith(f"{packed_path(model)} ")
+    assert said.endswith("; XDG_CACHE_HOME names another place for the cache\n")
+    assert left_in(model) == [".lock"]
