@@ -76,6 +76,19 @@ def test_one_answer_for_every_way_to_ask(tiny_models, arch, dtype, kv):
         assert np.array_equal(found, expected), (cpu, threads, n_batch)
 
 
+@pytest.mark.parametrize("arch,dtype", MODELS)
+def test_tokens_shared_out_get_the_same_bits(tiny_models, arch, dtype):
+    n = 3 * 69  # 64 and more for each of three threads, in three sequences
+    ids, seqs = [(i * i) % 61 for i in range(n)], [i // 69 for i in range(n)]
+    bits = {}
+    for threads, n_batch in ((1, 1), (1, n), (2, n), (3, n)):
+        options = {"threads": threads, "n_batch": n_batch, "n_seq": 3, "n_logits": n}
+        with open_tiny(tiny_models(arch, dtype), **options) as model:
+            model.eval(ids, seqs, "all")
+            bits[threads, n_batch] = b"".join(bytes(model.logits(i)) for i in range(n))
+    assert len(set(bits.values())) == 1
+
+
 @pytest.fixture
 def busy_cores():
     """Keeps every core busy with another program: threads lose theirs anywhere in a token."""

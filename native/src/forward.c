@@ -3,8 +3,10 @@
 // rows, heads and tokens, stage by stage, where one needs what another made.
 #include "pass.h"
 
-// Rows of gate and of up that are made before they are joined.
-enum { FEED_ROWS = 128 };
+enum {
+    FEED_ROWS = 128,    // rows of gate and of up that are made before they are joined
+    SHARED_TOKENS = 64, // least tokens of a share that is tokens, not rows
+};
 
 // One token: a thread whose rows come slower out of memory leaves some to the others if they are
 // cut into parts of about this size.
@@ -47,19 +49,37 @@ static void embed(const struct pass *p, float *x, const struct pass_token *token
     }
 }
 
+// What of a product falls to the share in hand: tokens [first, first + in.n_token) times rows.
+struct piece {
+    uint32_t first;
+    struct inputs in;
+    struct span rows;
+};
+
+// Many tokens are shared out, not rows: a thread has those it made ready in its own cache.
+static struct piece piece_of(const struct pass *p, struct inputs in, uint32_t cols,
+                             uint32_t rows) {
+    if (in.n_token < p->turn.n_share * SHARED_TOKENS) {
+        return (struct piece){0, in, row_share(p, rows)};
+    }
+    struct span tokens = share(p, in.n_token);
+    return (struct piece){tokens.begin, kllm_some_inputs(in, cols, tokens), {0, rows}};
+}
+
 static void multiply_qkv(const struct pass *p, const struct kllm_tensor *layer, struct inputs in) {
     const uint32_t slots[3] = {KLLM_T_Q, KLLM_T_K, KLLM_T_V};
     uint32_t n_q = layer[KLLM_T_Q].rows;
     uint32_t n_kv = layer[KLLM_T_K].rows;
     uint32_t first[4] = {0, n_q, n_q + n_kv, n_q + 2 * n_kv}; // all multiples of KLLM_GROUP
-    struct span own = row_share(p, first[3]);
+    struct piece own = piece_of(p, in, p->m->n_embd, first[3]);
     float *y = region(p->ctx, KLLM_R_QKV);
+    y += (uint64_t)own.first * first[3];
     for (uint32_t i = 0; i < 3; i++) {
-        uint32_t begin = own.begin > first[i] ? own.begin : first[i];
-        uint32_t end = min_u32(own.end, first[i + 1]);
+        uint32_t begin = own.rows.begin > first[i] ? own.rows.begin : first[i];
+        uint32_t end = min_u32(own.rows.end, first[i + 1]);
         if (begin < end) {
-            kllm_multiply(p, y + first[i], first[3], &layer[slots[i]], &layer[slots[i] + 1], in,
-                          (struct span){begin - first[i], end - first[i]});
+            kllm_multiply(p, y + first[i], first[3], &layer[slots[i]], &layer[slots[i] + 1],
+                          own.in, (struct span){begin - first[i], end - first[i]});
         }
     }
 }
@@ -68,14 +88,15 @@ static void multiply_qkv(const struct pass *p, const struct kllm_tensor *layer, 
 static void multiply_residual(struct pass *p, const struct kllm_tensor *w,
                               const struct kllm_tensor *bias, struct inputs in) {
     uint32_t n = p->m->n_embd;
-    float *y = region(p->ctx, KLLM_R_QKV);
-    float *x = region(p->ctx, KLLM_R_X);
     while (next_share(p, parts_of(p, w, 1))) {
-        struct span rows = row_share(p, n);
-        kllm_multiply(p, y, n, w, bias, in, rows);
-        for (uint32_t t = 0; t < in.n_token && rows.begin < rows.end; t++) {
-            uint64_t off = (uint64_t)t * n + rows.begin;
-            add(x + off, y + off, rows.end - rows.begin);
+        struct piece own = piece_of(p, in, w->cols, n);
+        uint64_t first = (uint64_t)own.first * n;
+        float *y = (float *)region(p->ctx, KLLM_R_QKV) + first;
+        float *x = (float *)region(p->ctx, KLLM_R_X) + first;
+        kllm_multiply(p, y, n, w, bias, own.in, own.rows);
+        for (uint32_t t = 0; t < own.in.n_token && own.rows.begin < own.rows.end; t++) {
+            uint64_t off = (uint64_t)t * n + own.rows.begin;
+            add(x + off, y + off, own.rows.end - own.rows.begin);
         }
     }
 }
@@ -141,19 +162,19 @@ static void attention(struct pass *p, uint32_t layer) {
 }
 
 // Rows of gate and up, joined, as many at a time as stay in the second cache for all tokens.
-static void feed_rows(const struct pass *p, const struct kllm_tensor *layer, struct inputs in,
-                      struct span rows) {
+static void feed_rows(const struct pass *p, const struct kllm_tensor *layer, struct piece own) {
     uint32_t stride = ffn_stride(p->m);
     float *gate = region(p->ctx, KLLM_R_FFN);
+    gate += (uint64_t)own.first * stride;
     float *up = gate + p->m->n_ff;
-    uint32_t step = in.n_token == 1 ? p->m->n_ff : FEED_ROWS;
-    for (uint32_t r = rows.begin; r < rows.end; r += step) {
-        struct span part = {r, min_u32(r + step, rows.end)};
+    uint32_t step = own.in.n_token == 1 ? p->m->n_ff : FEED_ROWS;
+    for (uint32_t r = own.rows.begin; r < own.rows.end; r += step) {
+        struct span part = {r, min_u32(r + step, own.rows.end)};
         if (p->m->arch == KLLM_ARCH_LLAMA) {
-            kllm_multiply(p, gate, stride, &layer[KLLM_T_GATE], NULL, in, part);
+            kllm_multiply(p, gate, stride, &layer[KLLM_T_GATE], NULL, own.in, part);
         }
-        kllm_multiply(p, up, stride, &layer[KLLM_T_UP], &layer[KLLM_T_UP_BIAS], in, part);
-        for (uint32_t t = 0; t < in.n_token; t++) {
+        kllm_multiply(p, up, stride, &layer[KLLM_T_UP], &layer[KLLM_T_UP_BIAS], own.in, part);
+        for (uint32_t t = 0; t < own.in.n_token; t++) {
             uint64_t off = (uint64_t)t * stride + r;
             if (p->m->arch == KLLM_ARCH_LLAMA) {
                 p->k.swiglu_f32(gate + off, gate + off, up + off, part.end - part.begin);
@@ -193,7 +214,7 @@ static void run_layer(struct pass *p, uint32_t index) {
     in = kllm_norm_inputs(p, x, p->n_token, &layer[KLLM_T_FFN_NORM], &layer[KLLM_T_FFN_NORM_BIAS],
                           use);
     while (next_share(p, parts_of(p, &layer[gate], 2))) {
-        feed_rows(p, layer, in, row_share(p, n_ff));
+        feed_rows(p, layer, piece_of(p, in, p->m->n_embd, n_ff));
     }
     in = kllm_inputs(p, region(p->ctx, KLLM_R_FFN), ffn_stride(p->m), n_ff, p->n_token,
                      use_of(&layer[KLLM_T_DOWN]));

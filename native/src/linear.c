@@ -53,6 +53,16 @@ static struct inputs inputs_of(const struct pass *p, const float *x, uint32_t co
     return (struct inputs){x, act_row(p, first, cols), outlier_row(p, first), n_token};
 }
 
+struct inputs kllm_some_inputs(struct inputs in, uint32_t cols, struct span tokens) {
+    uint32_t n_token = tokens.end - tokens.begin;
+    if (in.act == NULL) {
+        return (struct inputs){in.x + (uint64_t)tokens.begin * cols, NULL, NULL, n_token};
+    }
+    return (struct inputs){in.x + (uint64_t)tokens.begin * cols,
+                           (const uint8_t *)in.act + tokens.begin * q8_bytes(cols),
+                           in.outliers + (uint64_t)tokens.begin * KLLM_N_OUTLIER, n_token};
+}
+
 // Rows of floats have to lie end to end for the f32 and f16 kernels.
 static void close_gaps(struct pass *p, float *x, uint32_t n, uint32_t stride, uint32_t n_token) {
     if (n_token == 1 || stride == n) {

@@ -87,6 +87,9 @@ struct inputs kllm_norm_inputs(struct pass *p, const float *x, uint32_t n_token,
                                const struct kllm_tensor *w, const struct kllm_tensor *b,
                                enum use use);
 
+/// Returns those of some tokens.
+struct inputs kllm_some_inputs(struct inputs in, uint32_t cols, struct span tokens);
+
 /// Multiplies rows [begin, end) of a matrix by the inputs and adds the bias, if there is one.
 /// begin is a multiple of KLLM_GROUP; token t's results start at y + t * y_stride.
 void kllm_multiply(const struct pass *p, float *y, uint32_t y_stride, const struct kllm_tensor *w,
