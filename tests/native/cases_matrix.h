@@ -118,15 +118,16 @@ static void run_dequantize(const struct variant *v, uint32_t round) {
 
 static void run_patch(const struct variant *v, uint32_t round) {
     uint32_t rows = round % 4 == 0 ? between(1, 16) : between(1, 100);
-    uint32_t cols = 32 * between(1, 20);
-    uint32_t n_token = between(1, 9);
+    uint32_t cols = 32 * (round % 8 == 1 ? between(30, 60) : between(1, 20));
+    uint32_t n_token = round % 8 <= 2 ? between(1, 200) : between(1, 9);
+    uint32_t n_col = below(2) ? cols : between(1, min_u32(cols, 60)); // that outliers share
     uint32_t y_stride = rows + (below(2) ? 0 : below(40));
     uint64_t n_y = (uint64_t)(n_token - 1) * y_stride + rows;
     const void *w = random_weights(v, rows, cols);
     struct outlier *x = place_in(IN_B, sizeof *x * n_token * KLLM_N_OUTLIER, 4);
     enum fill fill = any_fill();
     for (uint32_t i = 0; i < n_token * KLLM_N_OUTLIER; i++) {
-        x[i] = (struct outlier){random_f32(fill), below(cols)};
+        x[i] = (struct outlier){random_f32(fill), cols / n_col * below(n_col)};
     }
     float *y = place_in(IN_C, n_y * 4, 4);
     fill_f32(y, n_y);
