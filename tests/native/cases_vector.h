@@ -7,7 +7,7 @@
 
 // The outliers and what is left of the vector, one behind the other.
 static void run_pick(const struct variant *v, uint32_t round) {
-    uint32_t n = any_length(round);
+    uint32_t n = round % 8 == 7 ? between(3900, 4200) : any_length(round);
     uint64_t head = sizeof(struct outlier) * KLLM_N_OUTLIER;
     float *x = place_in(IN_A, (uint64_t)n * 4, 4);
     fill_f32(x, n);

@@ -5,7 +5,8 @@
 #include "../layout.h"
 #include "avx512.h"
 
-// Four blocks at a time, so that what is done once for a block is done for four at once.
+// Four blocks at a time, so that what is done once for a block is done for four at once. First all
+// scales, then all quants: the chain from maximum to sum is longer than a CPU looks ahead.
 enum { N_BLOCK = 4 };
 
 // One step of four reductions: the lanes of a pair of vectors, halved and joined.
@@ -47,8 +48,17 @@ KLLM_INLINE __m128i sums_of(const __m256i q[N_BLOCK]) {
     return add_pair(add_pair(s[0], s[1], 0), add_pair(s[2], s[3], 0), 1);
 }
 
-// Quantises n of four blocks, the others zeros.
-KLLM_INLINE void quantize_blocks(int8_t *q, float *d, int32_t *sum, const float *x, uint32_t n) {
+// Stores n of four lanes. What a masked store wrote is read back late.
+KLLM_INLINE void store_lanes(void *to, __m128 v, uint32_t n) {
+    if (n == N_BLOCK) {
+        _mm_storeu_ps(to, v);
+    } else {
+        _mm_mask_storeu_ps(to, (__mmask8)((1u << n) - 1), v);
+    }
+}
+
+// Sets the scales of n of four blocks and their inverses, the others counting as zeros.
+KLLM_INLINE void scale_blocks(float *d, float *id, const float *x, uint32_t n) {
     __m512 v[N_BLOCK][2];
     KLLM_UNROLL
     for (uint32_t b = 0; b < N_BLOCK; b++) {
@@ -58,40 +68,52 @@ KLLM_INLINE void quantize_blocks(int8_t *q, float *d, int32_t *sum, const float 
     }
     __m128 amax = largest(v);
     __mmask8 used = _mm_cmp_ps_mask(amax, _mm_set1_ps(KLLM_Q8_TINY), _CMP_NLT_UQ);
-    __mmask8 written = (__mmask8)((1u << n) - 1);
     const __m128 limit = _mm_set1_ps(127.0f);
-    __m512 id = _mm512_castps128_ps512(_mm_maskz_div_ps(used, limit, amax));
-    _mm_mask_storeu_ps(d, written, _mm_maskz_div_ps(used, amax, limit));
+    store_lanes(d, _mm_maskz_div_ps(used, amax, limit), n);
+    store_lanes(id, _mm_maskz_div_ps(used, limit, amax), n);
+}
+
+// Quantises n of four blocks by the inverses of their scales.
+KLLM_INLINE void quantize_blocks(int8_t *q, int32_t *sum, const float *x, const float *id,
+                                 uint32_t n) {
     __m256i bytes[N_BLOCK];
     KLLM_UNROLL
     for (uint32_t b = 0; b < N_BLOCK; b++) {
-        __m512 of_block = _mm512_permutexvar_ps(_mm512_set1_epi32((int32_t)b), id);
+        __mmask16 valid = b < n ? 0xffff : 0;
+        __m512 scale = _mm512_set1_ps(b < n ? id[b] : 0.0f);
         __m128i half[2];
         KLLM_UNROLL
         for (uint32_t i = 0; i < 2; i++) {
             // |x * id| <= 127.5, so adding KLLM_ROUND leaves the rounded integer in the low bits.
-            __m512 rounded =
-                _mm512_add_ps(_mm512_mul_ps(v[b][i], of_block), _mm512_set1_ps(KLLM_ROUND));
-            half[i] = _mm512_cvtepi32_epi8(_mm512_castps_si512(rounded));
+            __m512 v = _mm512_maskz_loadu_ps(valid, x + b * KLLM_QK + 16 * i);
+            v = _mm512_add_ps(_mm512_mul_ps(v, scale), _mm512_set1_ps(KLLM_ROUND));
+            half[i] = _mm512_cvtepi32_epi8(_mm512_castps_si512(v));
         }
         bytes[b] = _mm256_set_m128i(half[1], half[0]);
         if (b < n) {
             _mm256_storeu_si256((__m256i *)(void *)(q + b * KLLM_QK), bytes[b]);
         }
     }
-    _mm_mask_storeu_epi32(sum, written, sums_of(bytes));
+    store_lanes(sum, _mm_castsi128_ps(sums_of(bytes)), n);
 }
 
 void kllm_quantize_q8_f32_avx512vnni(void *row, const float *x, uint32_t n) {
     int8_t *q = row;
     float *d = (float *)(void *)((uint8_t *)row + n);
     int32_t *sum = (int32_t *)(void *)((uint8_t *)row + n + n / 8);
+    float *id = (float *)(void *)sum; // until the sums are known
     uint32_t n_block = n / KLLM_QK;
     uint32_t b = 0;
     for (; b + N_BLOCK <= n_block; b += N_BLOCK) {
-        quantize_blocks(q + b * KLLM_QK, d + b, sum + b, x + b * KLLM_QK, N_BLOCK);
+        scale_blocks(d + b, id + b, x + b * KLLM_QK, N_BLOCK);
     }
     if (b < n_block) {
-        quantize_blocks(q + b * KLLM_QK, d + b, sum + b, x + b * KLLM_QK, n_block - b);
+        scale_blocks(d + b, id + b, x + b * KLLM_QK, n_block - b);
+    }
+    for (b = 0; b + N_BLOCK <= n_block; b += N_BLOCK) {
+        quantize_blocks(q + b * KLLM_QK, sum + b, x + b * KLLM_QK, id + b, N_BLOCK);
+    }
+    if (b < n_block) {
+        quantize_blocks(q + b * KLLM_QK, sum + b, x + b * KLLM_QK, id + b, n_block - b);
     }
 }
