@@ -8,6 +8,8 @@
 #include "../kernels.h"
 #include "../libm.h"
 
+enum { MAX_VECTORS = 4 }; // of exp_vectors
+
 /// Mask of the first n of 16 lanes; all of them for more.
 KLLM_INLINE __mmask16 first_lanes(uint32_t n) {
     return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
@@ -66,24 +68,42 @@ KLLM_INLINE __m512 join_quads(const __m512 quads[4], enum join join) {
                      _mm512_shuffle_ps(pair[0], pair[1], 0xdd), join);
 }
 
-/// exp_f32 of 16 values.
-KLLM_INLINE __m512 exp_lanes(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(KLLM_EXP_MIN)); // the second operand if x is NaN
-    x = _mm512_min_ps(x, _mm512_set1_ps(KLLM_EXP_MAX));
-    __m512 t = _mm512_fmadd_ps(x, _mm512_set1_ps(KLLM_LOG2E), _mm512_set1_ps(KLLM_ROUND));
-    __m512 k = _mm512_sub_ps(t, _mm512_set1_ps(KLLM_ROUND));
-    __m512 r = _mm512_fmadd_ps(k, _mm512_set1_ps(-KLLM_LN2_LO),
-                               _mm512_fmadd_ps(k, _mm512_set1_ps(-KLLM_LN2_HI), x));
-    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(KLLM_EXP_C7), r, _mm512_set1_ps(KLLM_EXP_C6));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(KLLM_EXP_C5));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(KLLM_EXP_C4));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(KLLM_EXP_C3));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(KLLM_EXP_C2));
-    p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, r);
-    __m512i scale_bits = _mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t), 23),
-                                          _mm512_set1_epi32(0x3f800000));
-    __m512 scale = _mm512_castsi512_ps(scale_bits);
-    return _mm512_fmadd_ps(p, scale, scale);
+/// exp_f32 of n vectors, n a constant. Each step is taken for all of them before the next: chain
+/// after chain would fill the CPU's schedulers with what waits.
+KLLM_INLINE void exp_vectors(__m512 *x, uint32_t n) {
+    static const float coefficients[] = {KLLM_EXP_C6, KLLM_EXP_C5, KLLM_EXP_C4, KLLM_EXP_C3,
+                                         KLLM_EXP_C2};
+    __m512 t[MAX_VECTORS];
+    __m512 r[MAX_VECTORS];
+    __m512 p[MAX_VECTORS];
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < n; i++) {
+        x[i] = _mm512_max_ps(x[i], _mm512_set1_ps(KLLM_EXP_MIN)); // the second operand if x is NaN
+        x[i] = _mm512_min_ps(x[i], _mm512_set1_ps(KLLM_EXP_MAX));
+        t[i] = _mm512_fmadd_ps(x[i], _mm512_set1_ps(KLLM_LOG2E), _mm512_set1_ps(KLLM_ROUND));
+    }
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < n; i++) {
+        __m512 k = _mm512_sub_ps(t[i], _mm512_set1_ps(KLLM_ROUND));
+        r[i] = _mm512_fmadd_ps(k, _mm512_set1_ps(-KLLM_LN2_HI), x[i]);
+        r[i] = _mm512_fmadd_ps(k, _mm512_set1_ps(-KLLM_LN2_LO), r[i]);
+        p[i] = _mm512_set1_ps(KLLM_EXP_C7);
+    }
+    KLLM_UNROLL
+    for (uint32_t c = 0; c < sizeof coefficients / sizeof *coefficients; c++) {
+        KLLM_UNROLL
+        for (uint32_t i = 0; i < n; i++) {
+            p[i] = _mm512_fmadd_ps(p[i], r[i], _mm512_set1_ps(coefficients[c]));
+        }
+    }
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < n; i++) {
+        p[i] = _mm512_fmadd_ps(_mm512_mul_ps(p[i], r[i]), r[i], r[i]);
+        __m512i scale_bits = _mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t[i]), 23),
+                                              _mm512_set1_epi32(0x3f800000));
+        __m512 scale = _mm512_castsi512_ps(scale_bits);
+        x[i] = _mm512_fmadd_ps(p[i], scale, scale);
+    }
 }
 
 #endif

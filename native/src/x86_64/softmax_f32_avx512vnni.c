@@ -26,23 +26,34 @@ static float scaled_max(const float *x, uint32_t n, float scale) {
     return max_lanes(_mm512_max_ps(max[0], max[1]));
 }
 
-// Puts exp(scale * x - max) in the place of the first n of 16 floats; returns them, zeros behind.
-KLLM_INLINE __m512 exponentiate(float *x, uint32_t n, float scale, __m512 max) {
-    __mmask16 valid = first_lanes(n);
-    __m512 e = exp_lanes(_mm512_sub_ps(scaled(x, valid, scale), max));
-    _mm512_mask_storeu_ps(x, valid, e);
-    return _mm512_maskz_mov_ps(valid, e);
+// Puts exp(scale * x - max) in the place of the first n_left of 16 n floats, n a constant; returns
+// sum with them added in turn.
+KLLM_INLINE __m512 exponentiate(float *x, uint32_t n, uint32_t n_left, float scale, __m512 max,
+                                __m512 sum) {
+    __m512 e[MAX_VECTORS];
+    __mmask16 valid = first_lanes(n_left);
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < n; i++) {
+        e[i] = _mm512_sub_ps(scaled(x + 16 * i, valid, scale), max);
+    }
+    exp_vectors(e, n);
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < n; i++) {
+        _mm512_mask_storeu_ps(x + 16 * i, valid, e[i]);
+        sum = _mm512_add_ps(sum, _mm512_maskz_mov_ps(valid, e[i]));
+    }
+    return sum;
 }
 
 void kllm_softmax_f32_avx512vnni(float *x, uint32_t n, float scale) {
     __m512 max = _mm512_set1_ps(scaled_max(x, n, scale));
     __m512 sum = _mm512_setzero_ps(); // never -0: what a tail adds, +0, changes nothing
     uint32_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        sum = _mm512_add_ps(sum, exponentiate(x + i, 16, scale, max));
+    for (; i + 16 * MAX_VECTORS <= n; i += 16 * MAX_VECTORS) {
+        sum = exponentiate(x + i, MAX_VECTORS, 16, scale, max, sum);
     }
-    if (i < n) {
-        sum = _mm512_add_ps(sum, exponentiate(x + i, n - i, scale, max));
+    for (; i < n; i += 16) {
+        sum = exponentiate(x + i, 1, n - i, scale, max, sum);
     }
     float r = 1.0f / tree_lanes(sum);
     for (i = 0; i + 16 <= n; i += 16) {
