@@ -170,18 +170,23 @@ KLLM_INLINE void multiply_many(struct tile p, uint32_t rows, uint32_t n_token,
                                struct weight_type type) {
     const uint8_t *x = p.x;
     float *y = p.y;
-    // One tile of tokens is bound by reading, too: the keys of attention, say.
-    uint64_t ahead = n_token <= TILE_TOKENS ? TILE_GROUPS * p.group_bytes : 0;
+    // Weights are asked for a part with each tile of tokens: the next pair, or, since one tile alone
+    // is bound by reading, too (the keys of attention, say), what lies farther ahead.
+    uint64_t pair_bytes = TILE_GROUPS * p.group_bytes;
+    uint32_t n_part = (n_token + TILE_TOKENS - 1) / TILE_TOKENS;
+    uint64_t part_bytes = align_up((pair_bytes + n_part - 1) / n_part, KLLM_CHUNK);
     for (uint32_t r = 0; r < rows; r += TILE_GROUPS * KLLM_GROUP) {
         p.rows = min_u32(TILE_GROUPS * KLLM_GROUP, rows - r);
-        for (uint32_t off = 0; off < ahead; off += KLLM_CHUNK) {
-            _mm_prefetch((const char *)p.w + AHEAD_BYTES + off, _MM_HINT_T1);
-        }
+        const char *next = (const char *)p.w + (n_part == 1 ? AHEAD_BYTES : pair_bytes);
         uint32_t n_tile;
         for (uint32_t t = 0; t < n_token; t += n_tile) {
             n_tile = min_u32(TILE_TOKENS, n_token - t);
             p.x = x + t * p.row_bytes;
             p.y = y + (uint64_t)t * p.y_stride + r;
+            for (uint64_t off = 0; off < part_bytes; off += KLLM_CHUNK) {
+                _mm_prefetch(next + off, _MM_HINT_T1);
+            }
+            next += part_bytes;
             switch (n_tile) {
             case 1:
                 multiply_tile(&p, 1, TILE_GROUPS, type);
@@ -200,7 +205,7 @@ KLLM_INLINE void multiply_many(struct tile p, uint32_t rows, uint32_t n_token,
                 break;
             }
         }
-        p.w += TILE_GROUPS * p.group_bytes;
+        p.w += pair_bytes;
     }
 }
 
