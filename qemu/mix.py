@@ -19,7 +19,6 @@ from typing import NamedTuple
 from elftools.elf.elffile import ELFFile
 
 from benches.declare import UsageError
-from benches.peers.texts import sample
 from kernel_llm.builtin import builtin_path
 from kernel_llm.terminal import Parser, run_command
 from qemu import board, build, tools
@@ -172,6 +171,8 @@ def print_functions(mixes):
 
 
 def main():
+    from benches.peers.texts import sample  # needs the extension
+
     parser = Parser(prog="python -m qemu.mix", description="kinds of instructions of a token")
     parser.add_argument("--cpu", choices=board.CPUS, default=board.CPUS[0])
     parser.add_argument(
