@@ -75,9 +75,9 @@ class Model:
         self._check(native.kllm_team_start(self._arena))
         self._memory = memory  # from here on there are threads to end
         self._token = array("I", [0])
-        self._slot = array("I", [0])
+        self._seq = array("I", [0])
         self._token_address = native.pointer(self._token)
-        self._slot_address = native.pointer(self._slot)
+        self._seq_address = native.pointer(self._seq)
         logits = native.kllm_region_off(self._arena, _abi.KLLM_R_LOGITS)
         self._logits = [
             self._memory.view(logits + 4 * self.n_vocab * row, 4 * self.n_vocab)
@@ -197,9 +197,9 @@ class Model:
         if token < 0:
             return _abi.KLLM_ERR_RANGE
         self._token[0] = token
-        self._slot[0] = seq
+        self._seq[0] = seq
         return native.kllm_eval(self._arena, self._image, self._token_address,
-                                self._slot_address, 1, _abi.KLLM_LOGITS_LAST)  # fmt: skip
+                                self._seq_address, 1, _abi.KLLM_LOGITS_LAST)  # fmt: skip
 
     def logits(self, row: int = 0) -> memoryview:
         """
