@@ -51,7 +51,7 @@ abi: .venv/ready ## regenerate kernel_llm/_abi.py from kllm.h
 qemu: all ## run the bare-metal images on emulated cores; instruction counts against the baseline
 	$(PY) -m qemu.run --baseline baseline.json --gate
 
-qemu-full: all ## test families of kernels, engine and tokenizer, and the suite, on every emulated core (15 min)
+qemu-full: all ## test families of kernels, engine and tokenizer, and the suite, on every emulated core (half an hour)
 	$(PY) -m qemu.families
 	for cpu in cortex-a53 cortex-a72 cortex-a76; do \
 		$(PY) -m qemu.user --cpu $$cpu -m benches.suite --simd --quick || exit 1; done

@@ -23,7 +23,7 @@ from kernel_llm.terminal import Parser, run_command
 from qemu import build, sysroot, tools, user
 
 # The longest first, so that the last to run are short.
-FAMILIES = ("pretokenize", "model", "tokenizer", "malformed", "gguf", "tokenizer_pieces",
+FAMILIES = ("tokenizer", "pretokenize", "model", "malformed", "gguf", "tokenizer_pieces",
             "tokenizer_file", "quantize", "tokenizer_check", "tokenizer_pack", "image", "quant",
             "tokenizer_unigram", "engine_py", "reference", "tokenizer_stream")  # fmt: skip
 
