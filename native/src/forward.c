@@ -14,7 +14,7 @@ enum { PART_BYTES = 512 * 1024 };
 
 // Parts of a thread's share of so many matrices of one shape.
 static uint32_t parts_of(const struct pass *p, const struct kllm_tensor *w, uint32_t n_matrix) {
-    if (p->n_token > 1) {
+    if (p->n_token > 1 || p->n_thread == 1) {
         return 1;
     }
     uint64_t n_bytes = n_matrix * kllm_tensor_bytes(w->dtype, w->rows, w->cols);
