@@ -58,7 +58,7 @@ struct kv_shape kllm_kv_shape(uint32_t dtype, uint32_t n_ctx, uint32_t head_dim)
 
 // Tokens of a prompt whose queries are multiplied by the keys together: more would share the keys
 // better, but need more work space and compute more scores that lie past a token's own position.
-enum { KLLM_ATTN_TOKENS = 16 };
+enum { KLLM_ATTN_TOKENS = 8 };
 
 /// Returns the work space of attention that each thread needs, in bytes.
 uint64_t kllm_attention_work_bytes(const struct kllm_image *image,
