@@ -205,8 +205,9 @@ def _outcome(base, current, verdicts, judged, threshold):
         )
     if slower:
         names = ", ".join(v.id for v in slower[:4]) + (" …" if len(slower) > 4 else "")
+        larger = ", or larger" if exact else ""  # of what is counted, bytes may not grow at all
         return Gate(REGRESSION, f"regression: {len(slower)} of {len(verdicts)} rows are more "
-                    f"than {percent} % slower: {names}", verdicts)  # fmt: skip
+                    f"than {percent} % slower{larger}: {names}", verdicts)  # fmt: skip
     if unsure:
         advice = "take more (--samples, --seconds)" if unsure[0].why == TOO_FEW else (
             "close other programs and repeat, or use --against REF")  # fmt: skip
