@@ -30,7 +30,7 @@ PROOFS = {
     "prove_tensor_bytes": Proof("prove_image.c", True),
     "prove_tensor": Proof("prove_image.c", True),
     "prove_header": Proof("prove_image.c", False),
-    "prove_places": Proof("prove_vocab.c", False, 15),
+    "prove_places": Proof("prove_vocab.c", False, 18),
     "prove_kv_shape": Proof("prove_attention.c", True),
     "prove_work": Proof("prove_attention.c", True),
     "prove_plan": Proof("prove_plan.c", True),
