@@ -87,7 +87,7 @@ struct inputs kllm_norm_inputs(struct pass *p, const float *x, uint32_t n_token,
                                const struct kllm_tensor *w, const struct kllm_tensor *b,
                                enum use use);
 
-/// Returns those of some tokens.
+/// Returns the inputs of tokens [begin, end) alone; cols: of a row.
 struct inputs kllm_some_inputs(struct inputs in, uint32_t cols, struct span tokens);
 
 /// Multiplies rows [begin, end) of a matrix by the inputs and adds the bias, if there is one.

@@ -224,11 +224,11 @@ static void set_parts(struct team *team) {
 
 void kllm_team_run(struct kllm_ctx *ctx, const struct kllm_image *image) {
     struct team *team = &ctx->team;
-    set_parts(team);
     if (team->n_running == 0) {
         kllm_pass(ctx, image, 0);
         return;
     }
+    set_parts(team);
     team->image = image;
     change(&team->job, &team->n_asleep);
     kllm_pass(ctx, image, 0);
