@@ -8,6 +8,9 @@ import os
 import stat
 from pathlib import Path
 
+from kernel_llm._abi import KLLM_ERR_RANGE
+from kernel_llm.errors import KllmError
+
 # What is written at once, ends at a multiple of it and stays in the system's cache of files as one
 # page there, where the file system can: then it is mapped as one.
 HUGE_PAGE_BYTES = 2 << 20
@@ -106,6 +109,14 @@ def check_writable(path):
     _, part, fd = _begin(path)
     os.close(fd)
     os.unlink(part)
+
+
+def check_apart(output, *sources):
+    """Raises KllmError(RANGE) if an output would replace one of the files that it is made from."""
+    for source in sources:
+        if os.path.exists(output) and os.path.samefile(source, output):
+            where = f"{output}: the output would replace what it is made from"
+            raise KllmError(KLLM_ERR_RANGE, where)
 
 
 def _begin(path):

@@ -16,7 +16,8 @@ QK = _abi.KLLM_QK
 _BLOCKS = {_abi.KLLM_Q4_0: (18, 2), _abi.KLLM_Q4_1: (20, 4), _abi.KLLM_Q8_0: (34, 2)}
 
 
-def _align(n_bytes):
+def align(n_bytes):
+    """Returns n_bytes rounded up to where the next tensor or group of an image may begin."""
     return -(-n_bytes // _abi.KLLM_ALIGN) * _abi.KLLM_ALIGN
 
 
@@ -39,7 +40,7 @@ def pack_rows(raw, dtype, rows, cols):
     quants = chunks.transpose(0, 2, 3, 1, 4).reshape(n_group, -1)
     scales = scales.transpose(0, 2, 3, 1, 4).reshape(n_group, -1)
     used = quants.shape[1] + scales.shape[1]
-    packed = np.zeros((n_group, _align(used)), np.uint8)
+    packed = np.zeros((n_group, align(used)), np.uint8)
     packed[:, : quants.shape[1]] = quants
     packed[:, quants.shape[1] : used] = scales
     return packed

@@ -1,7 +1,6 @@
 """Packs a GGUF file into a model image; docs/image.md says what lies where. CPython only."""
 
 import hashlib
-import os
 import struct
 import zlib
 
@@ -10,11 +9,11 @@ import numpy as np
 from kernel_llm import _abi, chat
 from kernel_llm import _native as native
 from kernel_llm.errors import KllmError, naming
-from kernel_llm.files import HUGE_PAGE_BYTES, atomic_write
+from kernel_llm.files import HUGE_PAGE_BYTES, atomic_write, check_apart
 from kernel_llm.gguf.hyper import hyper_parameters
 from kernel_llm.gguf.read import GGUF
 from kernel_llm.gguf.weights import STEP_BYTES, WeightFile, scan
-from kernel_llm.layout import GROUP, pack_rows
+from kernel_llm.layout import GROUP, align, pack_rows
 from kernel_llm.tokenizer.section import pack_vocab
 
 _HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
@@ -26,10 +25,6 @@ _HYPER_FIELDS = (
 _BF16 = 30
 _QUANTIZED = (_abi.KLLM_Q4_0, _abi.KLLM_Q4_1, _abi.KLLM_Q8_0)
 _F32_SLOTS = (_abi.KLLM_T_POS_EMBD,)
-
-
-def _align(n_bytes):
-    return -(-n_bytes // _abi.KLLM_ALIGN) * _abi.KLLM_ALIGN
 
 
 def _image_dtype(slot, source):
@@ -54,8 +49,8 @@ class _Layout:
         self.name = str(gguf.metadata.get("general.name", "")).encode("utf-8", "replace")[:64]
         template = gguf.metadata.get("tokenizer.chat_template", "")
         self.chat = chat.recognise(template if isinstance(template, str) else "")
-        self.vocab_off = _align(_HEADER_BYTES + _TENSOR_BYTES * len(hyper.sources))
-        self.weights_off = _align(self.vocab_off + len(self.vocab))
+        self.vocab_off = align(_HEADER_BYTES + _TENSOR_BYTES * len(hyper.sources))
+        self.weights_off = align(self.vocab_off + len(self.vocab))
         self.entries = []  # (offset, bytes, dtype, rows, cols) of each slot, or None
         self.writes = []  # (source or "rope", offset, bytes, dtype), without doubles
         self.n_bytes = self.weights_off
@@ -75,7 +70,7 @@ class _Layout:
         n_bytes = native.kllm_tensor_bytes(dtype, rows, cols)
         self.entries.append((self.n_bytes, n_bytes, dtype, rows, cols))
         self.writes.append((source, self.n_bytes, n_bytes, dtype))
-        self.n_bytes += _align(n_bytes)
+        self.n_bytes += align(n_bytes)
 
     def table(self):
         """Returns the bytes of the tensor table."""
@@ -164,8 +159,7 @@ def pack(path, output, progress, pre=None):
     Raises KllmError saying what is wrong with the file and where, or OSError (a full disk, no
     permission); whatever was at output before is then still there.
     """
-    if os.path.exists(output) and os.path.samefile(path, output):
-        raise KllmError(_abi.KLLM_ERR_RANGE, f"{output}: the image would replace its GGUF file")
+    check_apart(output, path)
     with naming(path):
         gguf = GGUF(path)
         layout = _Layout(gguf, pre)
@@ -206,6 +200,6 @@ def _write(layout, data, n_file, image, show):
         for slab in slabs:
             write(np.ascontiguousarray(slab).reshape(-1))
         assert off + n_bytes == layout.vocab_off + done
-        write(bytes(_align(n_bytes) - n_bytes))
+        write(bytes(align(n_bytes) - n_bytes))
     image.seek(0)
     image.write(layout.header(_file_hash(data, n_file), crc) + layout.table())

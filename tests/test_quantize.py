@@ -74,11 +74,14 @@ def test_quantize_twice_to_the_same_type_changes_nothing(tmp_path):
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
 
 
-def test_quantize_onto_its_own_input(tmp_path):
-    src = make_llama(tmp_path / "src.gguf")
-    quantize.quantize(src, tmp_path / "dst.gguf", "q8_0")
-    quantize.quantize(src, src, "q8_0")
-    assert src.read_bytes() == (tmp_path / "dst.gguf").read_bytes()
+def test_quantize_never_replaces_its_own_input(tmp_path):
+    src, link = make_llama(tmp_path / "src.gguf"), tmp_path / "link.gguf"
+    link.symlink_to(src)
+    content = src.read_bytes()
+    for dst in (src, link):
+        with pytest.raises(KllmError, match="would replace what it is made from"):
+            quantize.quantize(src, dst, "q8_0")
+    assert src.read_bytes() == content
 
 
 def test_quantize_in_small_steps_gives_the_same_file(tmp_path, monkeypatch):

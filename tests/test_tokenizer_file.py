@@ -336,11 +336,15 @@ def test_the_command_line_encodes_counts_decodes_and_trains(tmp_path):
 @pytest.mark.parametrize("arguments, data, what", [
     (["count", "missing.gguf"], b"", "missing.gguf: No such file"),
     (["decode", "VOCAB"], b"1 x2", "'x2' is no token id"),
+    (["decode", "VOCAB"], b"1 " + b"7" * 5000 + b" 2", "'777777777777777777777'… is no token id"),
+    (["decode", "VOCAB", "/dev/zero"], b"", "is no token id"),
     (["decode", "VOCAB"], b"1 -2", "RANGE"),
     (["decode", "VOCAB"], b"1 300", "RANGE"),
     (["count", "VOCAB", "no/such/file"], b"", "no/such/file: No such file"),
     (["train", "VOCAB", "-o", "no/such/file", "--size", "9"], b"", "RANGE: 9 tokens"),
     (["train", "VOCAB", "-o", "no/such/file", "--size", "few"], b"", "'few' is not a whole"),
+    (["train", "VOCAB", "-o", "VOCAB"], b"", "would replace what it is made from"),
+    (["convert", "VOCAB", "-o", "VOCAB"], b"", "would replace what it is made from"),
     (["convert", "VOCAB", "text", "-o", "no/such/file"], b"", "unrecognized arguments: text"),
 ])  # fmt: skip
 def test_the_command_line_says_in_one_line_what_is_wrong(tmp_path, arguments, data, what):
@@ -349,3 +353,4 @@ def test_the_command_line_says_in_one_line_what_is_wrong(tmp_path, arguments, da
     done = command(*[vocab if word == "VOCAB" else word for word in arguments], data=data)
     message = done.stderr.decode()
     assert (done.returncode, message.count("\n")) == (2, 1) and what in message
+    assert Tokenizer.from_file(vocab).n_vocab == 256

@@ -7,14 +7,18 @@ VOCAB is a GGUF file, a packed image, a tokenizer.json or a tiktoken file.
 import contextlib
 import json
 import os
+import re
 import sys
 
 from kernel_llm._abi import KLLM_ERR_FORMAT
 from kernel_llm.errors import KllmError, naming
+from kernel_llm.files import check_apart
 from kernel_llm.terminal import Parser, positive, run_command, standard_input
 
 _CHUNK_BYTES = 1 << 20
 _LONG_BYTES = 16 << 20  # a bar is worth it
+_ID = re.compile(rb"-?[0-9]{1,20}")
+_ID_BYTES = 21
 
 
 def build_parser():
@@ -130,15 +134,22 @@ def _ids(path):
         chunk = rest + chunk.translate(bytes.maketrans(b",[]\t\r\n", b"      "))
         whole, _space, rest = chunk.rpartition(b" ")
         yield _numbers(whole)
+        if len(rest) > _ID_BYTES:  # a word without an end is not waited for
+            raise _no_id(rest)
     yield _numbers(rest)
 
 
 def _numbers(text):
+    words = text.split()
     try:
-        return [int(word) for word in text.split()]
-    except ValueError as error:
-        word = str(error).rpartition(": ")[2].removeprefix("b")
-        raise KllmError(KLLM_ERR_FORMAT, f"{word} is no token id") from None
+        return [int(word) for word in words]
+    except ValueError:
+        raise _no_id(next(word for word in words if not _ID.fullmatch(word))) from None
+
+
+def _no_id(word):
+    shown = ascii(word[:_ID_BYTES]).removeprefix("b") + "…" * (len(word) > _ID_BYTES)
+    return KllmError(KLLM_ERR_FORMAT, f"{shown} is no token id")
 
 
 def decode(args):
@@ -155,7 +166,9 @@ def decode(args):
 
 def convert(args):
     """Writes a vocabulary as tokenizer.json."""
-    _tokenizer(args).save(args.output)
+    tokenizer = _tokenizer(args)
+    check_apart(args.output, args.vocab)
+    tokenizer.save(args.output)
 
 
 def train(args):

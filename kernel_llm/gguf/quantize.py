@@ -2,7 +2,7 @@
 
 from kernel_llm._abi import KLLM_ERR_UNSUPPORTED
 from kernel_llm.errors import naming
-from kernel_llm.files import atomic_write
+from kernel_llm.files import atomic_write, check_apart
 from kernel_llm.gguf import weights as w
 from kernel_llm.gguf.fields import fail
 from kernel_llm.gguf.read import GGUF
@@ -47,13 +47,14 @@ def quantize(src, dst, target, progress=None):
     Writes the GGUF file src as dst with every matrix in type `target`, a key of TARGETS.
 
     Vectors and learned positions become f32; a tensor that has its type already keeps its bytes;
-    all metadata stays. dst appears whole or not at all; src may be dst.
+    all metadata stays. dst appears whole or not at all.
     progress: called with (bytes of src done, bytes of src in all).
     Memory: a few times STEP_BYTES of weights.py, whatever the size of the model.
     Raises KllmError UNSUPPORTED for a tensor type it cannot read, RANGE for a value that does not
-    fit the target, and GGUF's errors; OSError.
+    fit the target or a dst that is src, and GGUF's errors; OSError.
     """
     dtype, file_type = TARGETS[target]
+    check_apart(dst, src)
     with naming(src):
         gguf = GGUF(src)
         targets = [_target_of(tensor, dtype) for tensor in gguf.tensors]

@@ -4,7 +4,7 @@ import json
 
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
-from kernel_llm.files import atomic_write, check_writable
+from kernel_llm.files import atomic_write, check_apart, check_writable
 from kernel_llm.tokenizer import pre_patterns
 from kernel_llm.tokenizer.pre_names import PRE_NAMES, pre_names
 
@@ -34,6 +34,7 @@ def train(files, output, n_vocab, pre="gpt-2", specials=()):
     for path in files:  # before the work begins
         with open(path, "rb"):
             pass
+    check_apart(output, *files)
     check_writable(output)
     pre_id, words_first, _ = PRE_NAMES[pre]
     tokenizer = Tokenizer(models.BPE(ignore_merges=words_first))
