@@ -4,7 +4,9 @@ import argparse
 import sys
 
 from kernel_llm import __version__
-from kernel_llm.terminal import Parser, positive, run_command
+from kernel_llm.terminal import TEXT_BYTES, Parser, positive, run_command
+
+_AT_MOST = f"{TEXT_BYTES >> 20} MiB at most"
 
 
 def _add_model(parser):
@@ -87,7 +89,7 @@ def _add_text_verbs(add):
     p = add("generate", "continue a prompt")
     _add_model(p)
     p.add_argument("-p", "--prompt", help="the prompt; - or nothing reads standard input")
-    p.add_argument("-f", "--file", help="read the prompt from a file")
+    p.add_argument("-f", "--file", help=f"read the prompt from a file, {_AT_MOST}")
     p.add_argument("-n", "--tokens", type=positive, default=256, metavar="N",
                    help="at most so many (default 256)")  # fmt: skip
     p.add_argument(
@@ -114,13 +116,13 @@ def _add_text_verbs(add):
     p = add("tokenize", "text to token ids")
     _add_model(p)
     p.add_argument("-p", "--prompt", help="the text; nothing reads standard input")
-    p.add_argument("-f", "--file", help="read the text from a file")
+    p.add_argument("-f", "--file", help=f"read the text from a file, {_AT_MOST}")
     p.add_argument("--special", action="store_true", help="parse control tokens in the text")
     p.add_argument("--json", action="store_true", help="for a program to read")
 
     p = add("score", "how well a model predicts a text, token by token")
     p.add_argument("model", help="a .kllm image, a GGUF file or a pulled name")
-    p.add_argument("file", help="the text")
+    p.add_argument("file", help=f"the text, {_AT_MOST}")
     p.add_argument("--tokens", type=positive, metavar="N", help="score the first N tokens only")
     p.add_argument("--json", action="store_true", help="for a program to read")
     _add_engine(p)

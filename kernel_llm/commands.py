@@ -15,16 +15,17 @@ from kernel_llm.model import Model
 from kernel_llm.progress import show_progress
 from kernel_llm.pull import resolve
 from kernel_llm.sampler import Sampler
+from kernel_llm.stop_text import StopText
 from kernel_llm.summary import summary
-from kernel_llm.terminal import printable, standard_input
+from kernel_llm.terminal import printable, standard_input, whole_text
 
 CHAT_HELP = "/reset forgets what was said, /quit or Ctrl-D ends, Ctrl-C stops an answer"
 
 
-def _open(args, **options):
+def _open(args, path, **options):
     if native.ENGINE == "python":
         print("kernel_llm: no C core: the Python engine computes, slowly", file=sys.stderr)
-    image = opening.open_image(resolve(args.model), show_progress)
+    image = opening.open_image(path, show_progress)
     return Model(image, n_ctx=args.ctx, threads=args.threads, kv=args.kv, n_batch=args.batch,
                  **options)  # fmt: skip
 
@@ -35,9 +36,9 @@ def _read_text(args):
         raise KllmError(_abi.KLLM_ERR_RANGE, "give either -p or -f, not both")
     if args.file is not None:
         with open(args.file, "rb") as file:
-            return file.read()
+            return whole_text(file.read, args.file)
     if args.prompt is None or args.prompt == "-":
-        return standard_input().read()
+        return whole_text(standard_input().read)
     return args.prompt.encode("utf-8", "surrogateescape")
 
 
@@ -158,10 +159,11 @@ def _print_text(model, args, sampler):
 
 def generate(args):
     """Continues a prompt and prints the text as it comes."""
+    path, sampler = resolve(args.model), _sampler(args)
+    StopText(args.stop)  # an empty one is told before the prompt is asked for, as the others are
     prompt = _read_text(args)
-    sampler = _sampler(args)
     started = time.perf_counter()
-    with _open(args) as model:
+    with _open(args, path) as model:
         open_seconds = time.perf_counter() - started
         prompt_ids = _prompt_ids(model, args, prompt)
         if not prompt_ids:
@@ -202,24 +204,31 @@ def chat(args):
     """Holds a conversation in the terminal until end of input."""
     from kernel_llm.conversation import Conversation
 
-    with _open(args) as model:
+    with _open(args, resolve(args.model)) as model:
         _converse(Conversation(model, _sampler(args), args.system, args.tokens))
 
 
-def _converse(talk):
-    """Reads turns from standard input and prints the answers until it ends."""
-    asks = sys.stdin.isatty()
-    if asks:
-        with contextlib.suppress(ImportError):
-            import readline  # noqa: F401 (gives input() a line editor)
-        print(CHAT_HELP, file=sys.stderr)
+def _lines():
+    """Yields what is typed or piped, line by line, until it ends."""
+    if not sys.stdin.isatty():
+        while line := whole_text(sys.stdin.readline):
+            yield line
+        return
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 (gives input() a line editor)
+    print(CHAT_HELP, file=sys.stderr)
     while True:
         try:
-            user = input("> " if asks else "").strip()
+            line = input("> ")
         except EOFError:
-            if asks:
-                print()
+            print()
             return
+        yield line
+
+
+def _converse(talk):
+    """Takes turns from standard input and prints the answers."""
+    for user in map(str.strip, _lines()):
         if user == "/quit":
             return
         if user == "/help":
@@ -243,8 +252,9 @@ def _print_answer(talk, user):
 
 def tokenize(args):
     """Prints the token ids of a text."""
+    path = resolve(args.model)
     text = _read_text(args)
-    image = opening.open_image(resolve(args.model), show_progress)
+    image = opening.open_image(path, show_progress)
     encoder = opening.encoder_of(image)
     ids = encoder.encode(text, special=args.special)
     if args.json:
@@ -261,9 +271,10 @@ def _perplexity(mean_nll):
 
 def score(args):
     """Prints how well a model predicts a text, each token from those before it."""
+    path = resolve(args.model)
     with open(args.file, "rb") as file:
-        text = file.read()
-    with _open(args, n_logits=args.batch) as model:
+        text = whole_text(file.read, args.file)
+    with _open(args, path, n_logits=args.batch) as model:
         ids = model.encode(text)[: args.tokens]
         if len(ids) < 2:
             raise KllmError(_abi.KLLM_ERR_RANGE, f"{args.file}: fewer than 2 tokens to score")

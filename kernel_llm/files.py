@@ -28,7 +28,7 @@ def _saying_what_to_do(folder):
     except OSError as error:
         at, folder = str(error.filename), str(folder)
         if at.startswith(folder) or folder.startswith(at):
-            error.strerror = f"{error.strerror}; XDG_CACHE_HOME names another place for the cache"
+            error.strerror = f"{error.strerror} (XDG_CACHE_HOME names another place for the cache)"
         raise
 
 

@@ -110,6 +110,7 @@ def plan_of(path, n_ctx=None, n_batch=64, n_seq=1, threads=None, kv="f16"):
         header, n_image = plan_image(path)
     off = _FIELDS["n_ctx_train"][0]
     n_train = int.from_bytes(header[off : off + 4], "little")
-    config = config_bytes(n_ctx or min(n_train, N_CTX_DEFAULT), n_batch, n_seq, 0,
-                          threads or default_threads(), kv)  # fmt: skip
+    n_ctx = min(n_train, N_CTX_DEFAULT) if n_ctx is None else n_ctx
+    threads = default_threads() if threads is None else threads
+    config = config_bytes(n_ctx, n_batch, n_seq, 0, threads, kv)
     return Plan(native.pointer(header), config), n_image

@@ -58,11 +58,11 @@ def resolve(name=None):
     if name in MODELS:
         if _is_there(name):
             return model_path(name)
-        text = "not pulled yet: run `python -m kernel_llm pull %s`" % name
+        text = "not pulled yet (`python -m kernel_llm pull %s` fetches it)" % name
     elif name and Path(name).exists():
         text = "not a file"
     else:
-        text = "no such file, and no model of that name; known names: %s" % ", ".join(MODELS)
+        text = "no such file, nor a model known by name (%s)" % ", ".join(MODELS)
     raise OSError(errno.ENOENT, text, str(name))
 
 

@@ -10,8 +10,10 @@ import os
 import signal
 import sys
 
+from kernel_llm._abi import KLLM_ERR_RANGE
 from kernel_llm.errors import KllmError
 
+TEXT_BYTES = 64 << 20  # no context takes as much
 INTERRUPTED = 130
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
@@ -44,6 +46,19 @@ def standard_input():
     if sys.stdin.isatty():
         print("reading standard input; Ctrl-D ends it", file=sys.stderr)
     return sys.stdin.buffer
+
+
+def whole_text(read, name="standard input"):
+    """
+    Returns what read(n) gives of a text that is wanted whole; some files never end.
+
+    Raises KllmError(RANGE) naming it if that is more than TEXT_BYTES.
+    """
+    text = read(TEXT_BYTES + 1)
+    if len(text) > TEXT_BYTES:
+        where = f"{name} has more than {TEXT_BYTES >> 20} MiB of text"
+        raise KllmError(KLLM_ERR_RANGE, where)
+    return text
 
 
 def run_command(name, action, errors=()):

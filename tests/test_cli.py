@@ -42,6 +42,7 @@ def run(*words, stdin=b"", status=0, **options):
     assert found.returncode == status, error
     if status == 2:
         assert error.startswith("kernel_llm: ") and error.count("\n") == 1, error
+        assert found.stdout == b""
         return error
     assert "Traceback" not in error
     return found.stdout.decode()
@@ -225,6 +226,9 @@ ERRORS = {
     "chat with a plain model": (["generate", "MODEL", "-p", "a", "--chat"], "turn format"),
     "a text file that is not there": (["score", "MODEL", "no/such.txt"], "no/such.txt"),
     "an output nobody may write": (["pack", "MODEL", "-o", "/proc/x.kllm"], "/proc"),
+    "a text without an end": (["score", "MODEL", "/dev/zero"], "/dev/zero has more than 64 MiB"),
+    "a prompt without an end": (["generate", "MODEL", "-f", "/dev/zero"], "more than 64 MiB"),
+    "an empty text to stop at": (["generate", "MODEL", "--stop", ""], "stop at is empty"),
     "an unknown pre-tokenizer": (
         ["pack", "MODEL", "-o", "OUT", "--pre", "nosuch"], "nosuch"),
 }  # fmt: skip
@@ -281,6 +285,29 @@ def test_open_names_a_file_that_is_no_model_once(no_models, name):
         with pytest.raises((kernel_llm.KllmError, OSError)) as caught:
             open_file(path)
         assert str(caught.value).count(path) == 1
+
+
+def test_standard_input_without_an_end_is_refused(chat_model):
+    for command in ("generate", "tokenize", "chat"):
+        with open("/dev/zero", "rb") as zeros:
+            words = [sys.executable, "-m", "kernel_llm", command, chat_model]
+            found = subprocess.run(words, cwd=ROOT, stdin=zeros, capture_output=True, timeout=120)
+        assert (found.returncode, found.stdout) == (2, b"")
+        assert found.stderr == b"kernel_llm: RANGE: standard input has more than 64 MiB of text\n"
+
+
+def test_what_is_wrong_is_told_before_a_prompt_is_asked_for(model):
+    for words, part in (
+        (["no/such"], b"no such file"), ([model, "--temp", "-1"], b"temperature"),
+        ([model, "--stop", ""], b"stop at"),
+    ):  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kernel_llm", "generate", *words], cwd=ROOT,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        error = process.stderr.read()  # while standard input stays open
+        assert process.wait(60) == 2 and part in error
+        assert process.communicate() == (b"", b"")
 
 
 def test_a_full_disk_leaves_what_was_there(model, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from kernel_llm import _abi
 from kernel_llm.errors import KllmError
-from kernel_llm.opening import open_image, packed_path
+from kernel_llm.opening import open_image, packed_path, plan_of
 from kernel_llm.pack import pack
 from kernel_llm.progress import show_progress
 
@@ -136,6 +136,12 @@ def test_an_image_never_replaces_its_own_file(model, tmp_path):
     assert own.read_bytes() == model.read_bytes()
 
 
+def test_no_context_and_no_threads_have_no_plan(model):
+    for options in ({"n_ctx": 0}, {"threads": 0}):
+        with pytest.raises(KllmError, match="RANGE: .* is 0"):
+            plan_of(model, **options)
+
+
 def test_a_cache_that_cannot_be_written_says_what_to_do(model, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc")
     with pytest.raises(OSError, match="XDG_CACHE_HOME names another place"):
@@ -156,5 +162,5 @@ def test_a_cache_that_is_full_says_what_to_do(model):
     words = [sys.executable, "-c", script, model]
     said = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
     assert said.startswith(f"{packed_path(model)} ")
-    assert said.endswith("; XDG_CACHE_HOME names another place for the cache\n")
+    assert said.endswith(" (XDG_CACHE_HOME names another place for the cache)\n")
     assert left_in(model) == [".lock"]

@@ -210,7 +210,7 @@ def test_resolve_takes_files_first(registry, tmp_path, monkeypatch):
 def test_resolve_says_what_to_do(registry):
     with pytest.raises(FileNotFoundError, match="kernel_llm pull tiny"):
         pull.resolve("tiny")
-    with pytest.raises(FileNotFoundError, match="known names: tiny"):
+    with pytest.raises(FileNotFoundError, match=r"known by name \(tiny\)"):
         pull.resolve("nonesuch.gguf")
 
 
