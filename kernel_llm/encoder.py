@@ -6,7 +6,7 @@ from array import array
 from kernel_llm import _abi
 from kernel_llm import _native as native
 from kernel_llm._port import IS_MICROPYTHON
-from kernel_llm.errors import CLOSED, KllmError
+from kernel_llm.errors import KllmError
 from tokenizer.stream import StreamDecoder
 
 _FIELDS = _abi.KLLM_VOCAB[1]
@@ -51,9 +51,17 @@ class Encoder:
         self._work_address = native.pointer(self._work)
         self._n_out_address = native.pointer(self._n_out)
 
+    def __getattr__(self, name):
+        """Says why the vocabulary is not there."""
+        if name == "_vocab":
+            raise ValueError("the model of this encoder is closed")
+        raise AttributeError(name)
+
     def close(self) -> None:
-        """Lets go of the vocabulary; every other method raises an exception afterwards."""
-        self._vocab = CLOSED
+        """Lets go of the vocabulary; every other method raises ValueError afterwards."""
+        if self._work is not None:
+            self._work = None
+            del self._vocab
 
     def special(self, name: str) -> int:
         """Returns the id of a special token, "bos", "eos", "eot" …, or -1."""

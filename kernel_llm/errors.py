@@ -1,4 +1,4 @@
-"""The one exception of this package, for a world that is wrong; and what stands for the closed."""
+"""The one exception of this package, for a world that is wrong."""
 
 from kernel_llm._abi import (
     KLLM_ERR_ABI,
@@ -45,10 +45,3 @@ class naming:
             named = KllmError(error.code, "%s: %s" % (self.path, error.where))
             named.__suppress_context__ = True
             raise named
-
-
-class Closed:
-    """Stands where the address of closed memory stood: no call takes it, so none reads there."""
-
-
-CLOSED = Closed()

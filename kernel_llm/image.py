@@ -4,7 +4,7 @@ import struct
 
 from kernel_llm import _abi
 from kernel_llm import _native as native
-from kernel_llm.errors import CLOSED, KllmError
+from kernel_llm.errors import KllmError
 
 _HEADER_BYTES, _FIELDS = _abi.KLLM_IMAGE
 _TENSOR_BYTES, _TENSOR_FIELDS = _abi.KLLM_TENSOR
@@ -52,6 +52,8 @@ class Image:
 
     def __getattr__(self, name):
         """Reads a field of struct kllm_image by its name; set-up only, it allocates."""
+        if name == "address":
+            raise ValueError("%s is closed" % self.path)
         if name not in _FIELDS:
             raise AttributeError(name)
         off, kind = _FIELDS[name]
@@ -80,9 +82,11 @@ class Image:
             raise KllmError(status, "%s: vocabulary or weights are damaged" % self.path)
 
     def close(self):
-        """Unmaps the image; reading a field raises an exception afterwards."""
-        self._memory.close()
-        self.address = CLOSED
+        """Unmaps the image. May be called again; reading a field raises ValueError afterwards."""
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+            del self.address
 
 
 def is_image(path):

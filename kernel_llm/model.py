@@ -3,11 +3,11 @@
 from array import array
 
 from arena.plan import Plan, config_bytes
-from kernel_llm import _abi
+from kernel_llm import TYPE_CHECKING, _abi
 from kernel_llm import _native as native
 from kernel_llm._port import cpu_count
 from kernel_llm.encoder import Encoder, id_array
-from kernel_llm.errors import CLOSED, KllmError
+from kernel_llm.errors import KllmError
 from kernel_llm.sampler import Sampler
 from kernel_llm.stop_text import StopText
 from tokenizer import StreamDecoder
@@ -86,6 +86,14 @@ class Model:
         self.stop_reason = None
         self._stops = [i for i in map(self.encoder.special, ("eos", "eot")) if i >= 0]
 
+    if not TYPE_CHECKING:  # a checker would take any name for a member
+
+        def __getattr__(self, name):
+            """Says why what `close` took away is not there."""
+            if name in ("_arena", "_image", "_logits"):
+                raise ValueError("the model is closed")
+            raise AttributeError("'Model' object has no attribute '%s'" % name)
+
     def __enter__(self) -> "Model":
         return self
 
@@ -101,14 +109,13 @@ class Model:
         """
         Ends the threads and unmaps arena and image. May be called again.
 
-        Every other method raises an exception afterwards.
+        Whatever reads them raises ValueError afterwards.
         """
         if self._memory is not None:
             native.kllm_team_stop(self._arena)
-            self._logits = []
+            del self._arena, self._image, self._logits
             self._memory.close()
             self._memory = None
-            self._arena = self._image = CLOSED
             self.encoder.close()
             self.image.close()
 

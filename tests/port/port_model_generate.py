@@ -46,6 +46,17 @@ for kv in sys.argv[2:] or ("f16", "q8_0", "f32"):
                     call()
                 except KllmError as error:
                     print(error)
+    for call in (
+        lambda: model.step(1),
+        lambda: model.encode("a"),
+        lambda: model.logits(),
+        lambda: model.image.n_vocab,
+    ):
+        try:
+            call()
+        except ValueError as error:
+            print(error)
+    model.close()
 with open(sys.argv[1], "rb") as file:
     start = file.read(4096)
 cut = sys.argv[1] + ".cut"
