@@ -8,17 +8,15 @@ import hashlib
 
 import numpy as np
 
-from benches.declare import Bench
+from benches.declare import STREAM_BYTES, Bench
 from benches.kernels import floats, runner, variants, zeros
 
-SIZES = {"4K": 4 << 10, "16K": 16 << 10, "256K": 256 << 10, "2M": 2 << 20, "16M": 16 << 20,
-         "64M": 64 << 20}  # fmt: skip
 CONTROL = "control/sha256"
 
 
 def declare(selection):
     out = []
-    for i, (name, n_bytes) in enumerate(SIZES.items()):
+    for i, (name, n_bytes) in enumerate(STREAM_BYTES.items()):
         n = n_bytes // 8
         weight = 2 if n_bytes > 1 << 23 else 1
 
@@ -40,7 +38,7 @@ def declare(selection):
             Bench(f"stream/read/{name}", read, order=80 + i, **fields,
                   explain=f"Reads {name} as the two vectors of the best inner product.")
         )  # fmt: skip
-        if n_bytes < SIZES["256K"]:
+        if n_bytes < STREAM_BYTES["256K"]:
             continue  # NumPy's call takes longer than such a copy
         out.append(
             Bench(f"stream/copy/{name}", copy, order=86 + i, **fields,

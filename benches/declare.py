@@ -9,6 +9,10 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# How much the rows of streams read: "% of limit" is of the one nearest to a row's footprint.
+STREAM_BYTES = {"4K": 4 << 10, "16K": 16 << 10, "256K": 256 << 10, "2M": 2 << 20,
+                "16M": 16 << 20, "64M": 64 << 20}  # fmt: skip
+
 
 class UsageError(Exception):
     """Something was asked for that there is not; the message is one line."""

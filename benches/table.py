@@ -5,7 +5,7 @@ import textwrap
 from dataclasses import dataclass, replace
 
 from benches import stats
-from benches.bench_stream import SIZES
+from benches.declare import STREAM_BYTES
 
 WIDTH = 100
 HEADS = (
@@ -79,7 +79,7 @@ def _bandwidths(run):
 def _step(row):
     """Returns the size of the stream rows that is nearest to a row's footprint, by its factor."""
     foot = max(1, row.work["foot"])
-    return min(SIZES.values(), key=lambda n: max(n / foot, foot / n))
+    return min(STREAM_BYTES.values(), key=lambda n: max(n / foot, foot / n))
 
 
 def _limit(row, bandwidth):

@@ -17,7 +17,7 @@ try:
     from kernel_llm._kllm import ffi, lib
 except ModuleNotFoundError as error:
     raise ImportError(
-        f"kernel-llm's core is not built ({error}); run `make` or `pip install .`"
+        f"kernel-llm's core is not built ({error}); run `make all` or `pip install .`"
     ) from error
 except ImportError as error:
     raise KllmError(_abi.KLLM_ERR_ABI, f"the core cannot be loaded: {error}") from error
@@ -26,7 +26,7 @@ if lib.kllm_abi_version() != _abi.ABI_VERSION:
     raise KllmError(
         _abi.KLLM_ERR_ABI,
         f"kernel_llm/_kllm is of version {lib.kllm_abi_version():08x}, "
-        f"_abi.py of {_abi.ABI_VERSION:08x}; build again",
+        f"_abi.py of {_abi.ABI_VERSION:08x}; run `make all` or `pip install .`",
     )
 
 for _name, _result, _arguments in _abi.FUNCTIONS:

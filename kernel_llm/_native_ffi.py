@@ -50,7 +50,7 @@ def _bind(library, path):
     if found != _abi.ABI_VERSION:
         raise KllmError(
             _abi.KLLM_ERR_ABI,
-            "%s is of version %08x, _abi.py of %08x; build again"
+            "%s is of version %08x, _abi.py of %08x; run `python native shared`"
             % (path, found, _abi.ABI_VERSION),
         )
     for name, result, arguments in _abi.FUNCTIONS:

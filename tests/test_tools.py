@@ -96,3 +96,28 @@ def test_userland_wanted_by_two_at_once_is_made_once(tmp_path, monkeypatch):
     with ThreadPoolExecutor() as pool:
         folders = list(pool.map(sysroot.make_sysroot, ["arm64"] * 2))
     assert made == folders[:1] and folders[0] == folders[1]
+
+
+# What loads the core, and what would have to, if its modules did so when they are imported.
+WORDS = [
+    "kernel_llm plan", "tokenizer count README.md", "benches.suite --list", "benches.peers --list",
+    "qemu.run --cpu nosuch", "qemu.mix --nosuch", "qemu.peer --nosuch", "benches.prove --nosuch",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_core_of_another_version_is_one_line_that_says_what_to_do(tmp_path, words):
+    for path in ROOT.iterdir():
+        if path.name in ("arena", "benches", "native", "qemu", "tokenizer", "README.md"):
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "kernel_llm").mkdir()
+    for path in (ROOT / "kernel_llm").iterdir():
+        if path.name != "_abi.py":
+            (tmp_path / "kernel_llm" / path.name).symlink_to(path)
+    text = (ROOT / "kernel_llm" / "_abi.py").read_text()
+    other = text.replace("ABI_VERSION = const(", "ABI_VERSION = const(1 + ")
+    (tmp_path / "kernel_llm" / "_abi.py").write_text(other)
+    found = subprocess.run([sys.executable, "-m", *words.split()], cwd=tmp_path,
+                           capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
+    assert "nosuch" in found.stderr or "run `make all`" in found.stderr
