@@ -25,7 +25,8 @@ from qemu import build, sysroot, tools, user
 # The longest first, so that the last to run are short.
 FAMILIES = ("tokenizer", "pretokenize", "model", "malformed", "gguf", "tokenizer_pieces",
             "tokenizer_file", "quantize", "tokenizer_check", "tokenizer_pack", "image", "quant",
-            "tokenizer_unigram", "engine_py", "reference", "tokenizer_stream")  # fmt: skip
+            "tokenizer_unigram", "engine_py", "reference", "tokenizer_special",
+            "tokenizer_buffers", "tokenizer_stream")  # fmt: skip
 
 _POLL_SECONDS = 0.2
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest.register_assert_rewrite("vocabularies")
 ROOT = Path(__file__).resolve().parent.parent
 SEED = int(os.environ.get("SEED", "20240229"))
 

@@ -30,9 +30,10 @@ JOBS = (
     (("model", "image"), "cortex-a53"),
     (("tokenizer", "tokenizer_unigram", "tokenizer_stream"), "cortex-a72"),
     (("reference", "model"), "cortex-a76"),
-    (("tokenizer_pieces", "tokenizer_file", "tokenizer_check", "tokenizer_pack"), "cortex-a72"),
+    (("tokenizer_pieces", "tokenizer_file", "tokenizer_check", "tokenizer_pack",
+      "tokenizer_special", "tokenizer_buffers"), "cortex-a72"),
     (("reference", "engine_py"), "cortex-a53"),
-)
+)  # fmt: skip
 MODELS = (("llama", "q4_0"), ("llama", "q4_1"), ("llama", "q8_0"), ("llama", "f16"),
           ("llama", "f32"), ("gpt2", "q8_0"))  # fmt: skip
 SIGILL = -4

@@ -3,13 +3,17 @@
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import kernel_llm
+from conftest import ROOT
 from kernel_llm import builtin
 from kernel_llm._abi import KLLM_ERR_FORMAT, KLLM_ERR_RANGE
 from kernel_llm.data import corpus
@@ -219,3 +223,12 @@ def test_corpus_refuses_another_archive(tmp_path):
     (tmp_path / corpus.ARCHIVE).write_bytes(b"not the archive")
     with pytest.raises(ValueError, match="SHA-256"):
         corpus.fetch(str(tmp_path))
+
+
+def test_training_without_pytorch_says_what_to_install(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")
+    words = [sys.executable, "-m", "kernel_llm.data.train"]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    found = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
+    expected = "kernel_llm.data.train: No module named 'torch'; pip install '.[train]'\n"
+    assert (found.returncode, found.stdout, found.stderr) == (2, "", expected)

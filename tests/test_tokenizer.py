@@ -1,7 +1,6 @@
 """Encoding and decoding: C against the twin, the slow oracle, the tokenizers library."""
 
 import random
-from array import array
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,14 @@ from hypothesis import strategies as st
 
 from conftest import SEED
 from kernel_llm import _abi
-from kernel_llm import _native as native
 from kernel_llm.tokenizer import section
 from kernel_llm.tokenizer.section import pack_vocab
-from tokenizer import Tokenizer
 from tokenizer.bpe_slow import merge_by_list, merge_by_score
 from vocabularies import (
     KEY,
     STAGES,
     TEXT_ALPHABET,
+    Both,
     byte_level,
     encoder,
     oracle,
@@ -40,26 +38,6 @@ BLOCKS = st.lists(
     st.sampled_from([*"aZsS'  \n\r\t.,$/10é\u3000", " the", "tea", "'ll", "'Re", "\r\n", "    "]),
     min_size=16, max_size=200,
 ).map("".join)  # fmt: skip
-
-
-class Both:
-    """The C encoder and the twin over one section."""
-
-    def __init__(self, metadata, pre=None):
-        self.metadata = metadata
-        packed = pack_vocab(metadata, pre)
-        self.c = encoder(packed)
-        self.twin = Tokenizer(packed)
-
-    def encode(self, text, **options):
-        ids = self.c.encode(text, **{"affix": False, **options})
-        assert ids == self.twin.encode(text, **options)
-        return ids
-
-    def decode_bytes(self, ids, **options):
-        data = self.c.decode_bytes(ids, **{"start": True, **options})
-        assert data == self.twin.decode_bytes(ids, **options)
-        return data
 
 
 @pytest.fixture(scope="module")
@@ -253,144 +231,6 @@ def test_long_sentencepiece_text_encodes_as_in_the_twin(spm, kind):
     no_splits[KEY + "tokens"][-1] = "a▁b".encode()
     for both in (spm, Both(no_splits)):
         assert both.decode_bytes(both.encode(data)) == data
-
-
-# ---------------------------------------------------------------------------- special tokens
-
-
-def special_vocabulary():
-    return byte_level(specials=[b"<|end|>", b"<|end|>>", b"ab", b"bcde", b"efg"],
-                      users=[b"@@", b"\n\n", b"\n\n\n"])  # fmt: skip
-
-
-SPECIALS = Both(special_vocabulary())
-END, LONGER_END, AB, BCDE, EFG, AT, NL2, NL3 = range(256, 264)
-
-
-def spelled(text):
-    """Returns the tokens of text that merges nothing."""
-    return [SPECIALS.twin.vocab.byte_token(byte) for byte in text]
-
-
-@pytest.mark.parametrize("text, special, expected", [
-    (b"x<|end|>", False, spelled(b"x<|end|>")),
-    (b"x<|end|>", True, [*spelled(b"x"), END]),
-    (b"<|end|>>", True, [LONGER_END]),
-    (b"<|end|<|end|>", True, [*spelled(b"<|end|"), END]),
-    (b"abcde", True, [*spelled(b"a"), BCDE]),  # the longer one wins, though it starts later
-    (b"abcdefg", True, [*spelled(b"a"), BCDE, *spelled(b"fg")]),
-    (b"ababcd", True, [AB, AB, *spelled(b"cd")]),
-    (b"a@@b", False, [*spelled(b"a"), AT, *spelled(b"b")]),  # user tokens need no asking
-    (b"@@@@@", False, [AT, AT, *spelled(b"@")]),
-    (b"\n\n\n\n\n", False, [NL3, NL2]),
-    (b"@<|end|>@@", True, [*spelled(b"@"), END, AT]),
-])  # fmt: skip
-def test_special_tokens_are_found_on_request_and_longest_first(text, special, expected):
-    assert SPECIALS.encode(text, special=special) == expected
-    assert SPECIALS.decode_bytes(expected, special=True) == text
-
-
-@settings(max_examples=300)
-@given(parts=st.lists(st.sampled_from([b"<|end|>", b">", b"ab", b"cde", b"fg", b"a", b"bc", b"@",
-                                       b"\n", b" ", b"<|", b"end|>"])))  # fmt: skip
-def test_special_tokens_are_those_of_the_twin(parts):
-    SPECIALS.encode(b"".join(parts), special=True)
-    SPECIALS.encode(b"".join(parts))
-
-
-def test_control_tokens_are_written_only_on_request():
-    ids = [*spelled(b"x"), END]
-    assert SPECIALS.decode_bytes(ids) == b"x"
-    assert SPECIALS.decode_bytes(ids, special=True) == b"x<|end|>"
-
-
-def test_sentencepiece_control_tokens_never_come_from_text(spm):
-    for text in ("<s>", "</s>", "<unk>", "<0x41>"):
-        ids = spm.encode(text)
-        assert not set(ids) & {0, 1, 2}
-        assert spm.decode_bytes(ids) == text.encode()
-    assert spm.encode("a</s>a", special=True).count(2) == 1
-
-
-def test_space_prefix_stands_at_the_start_and_after_special_tokens(spm):
-    ids = spm.encode("t</s>t", special=True)
-    assert spm.decode_bytes(ids, special=True, start=False) == b" t</s>t"
-    assert spm.decode_bytes(ids, special=True) == b"t</s>t"
-    plain = Both(sentencepiece(add_space_prefix=False))
-    assert plain.decode_bytes(plain.encode("t"), start=False) == b"t"
-
-
-@pytest.mark.parametrize("options, expected", [
-    ({}, (True, False)),  # SentencePiece adds bos by default
-    ({"add_bos_token": False}, (False, False)),
-    ({"add_bos_token": True, "add_eos_token": True}, (True, True)),
-])  # fmt: skip
-def test_bos_and_eos_stand_where_the_vocabulary_asks(options, expected):
-    both = Both(sentencepiece(**options))
-    ids = both.encode("the", affix=True)
-    assert (ids[0] == 1, ids[-1] == 2) == expected
-    assert both.encode("the") == ids[expected[0] : len(ids) - expected[1]]
-    assert both.encode("", affix=True) == [1] * expected[0] + [2] * expected[1]
-
-
-# ------------------------------------------------------------------------------ buffers and errors
-
-
-def raw_encode(both, data, n_ids, flags=0):
-    """Returns (status, n_out, ids) of kllm_encode with a canary after the ids."""
-    ids = array("I", [0xABCDABCD] * (n_ids + 1))
-    n_out = array("Q", [0])
-    work = bytearray(_abi.KLLM_ENCODE_WORK_BYTES)
-    status = native.kllm_encode(native.pointer(both.c.section), native.pointer(work),
-                                native.pointer(data), len(data), flags, native.pointer(ids), n_ids,
-                                native.pointer(n_out))  # fmt: skip
-    assert ids[n_ids] == 0xABCDABCD
-    return status, n_out[0], list(ids[:n_ids])
-
-
-def test_too_small_an_output_says_how_much_is_needed_and_is_unchanged(spm):
-    for both in (PAIRS, spm):
-        text = b"the first, the last"
-        expected = both.encode(text)
-        for n_ids in range(len(expected)):
-            status, n_out, ids = raw_encode(both, text, n_ids)
-            assert (status, n_out) == (_abi.KLLM_ERR_SPACE, len(expected))
-            assert ids == [0xABCDABCD] * n_ids
-        for n_ids in (len(expected), len(expected) + 200):
-            status, n_out, ids = raw_encode(both, text, n_ids)
-            assert (status, n_out) == (_abi.KLLM_OK, len(expected))
-            assert ids[: len(expected)] == expected
-
-
-def test_empty_text_gives_nothing():
-    assert raw_encode(PAIRS, b"", 0) == (_abi.KLLM_OK, 0, [])
-
-
-def raw_decode(both, ids, n_bytes, flags=0):
-    text = bytearray(b"\xaa" * (n_bytes + 1))
-    n_out = array("Q", [0])
-    ids = array("I", ids)
-    status = native.kllm_decode(native.pointer(both.c.section), native.pointer(ids), len(ids),
-                                flags, native.pointer(text), n_bytes,
-                                native.pointer(n_out))  # fmt: skip
-    assert text[n_bytes] == 0xAA
-    return status, n_out[0], bytes(text[:n_bytes])
-
-
-def test_decoding_into_too_little_space_changes_nothing(spm):
-    for both in (PAIRS, spm):
-        expected = b"the first, the last, the very long one of them all: " + b"a" * 90
-        ids = both.encode(expected)
-        need = len(both.decode_bytes(ids, start=False))
-        for n_bytes in range(need):
-            assert raw_decode(both, ids, n_bytes) == (_abi.KLLM_ERR_SPACE, need, b"\xaa" * n_bytes)
-        assert raw_decode(both, ids, need)[:2] == (_abi.KLLM_OK, need)
-
-
-@pytest.mark.parametrize("id", [100000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
-def test_decoding_an_id_past_the_vocabulary_is_refused(id):
-    status, _, text = raw_decode(PAIRS, [65, id], 10)
-    assert (status, text) == (_abi.KLLM_ERR_RANGE, b"\xaa" * 10)
 
 
 def test_bytes_without_a_token_are_left_out_as_in_the_library():

@@ -10,7 +10,9 @@ from kernel_llm import _native as native
 from kernel_llm.encoder import Encoder
 from kernel_llm.gguf.read import GGUF
 from kernel_llm.tokenizer.pre_patterns import NAMES, PATTERNS
+from kernel_llm.tokenizer.section import pack_vocab
 from kernel_llm.tokenizer.tables import byte_of_char
+from tokenizer import Tokenizer as Twin
 
 KEY = "tokenizer.ggml."
 CHAR_OF_BYTE = {byte: char for char, byte in byte_of_char.items()}
@@ -183,3 +185,23 @@ def check(section):
 TEXT_ALPHABET = (
     " \n\r\t'/.,$!aeéAEÉsStTrlLdDmv0123٣½中文字\u017fʰª́한\u3000\x85\xa0\u2028🦙\u200d\ufe0f\x00"
 )
+
+
+class Both:
+    """The C encoder and the twin over one section."""
+
+    def __init__(self, metadata, pre=None):
+        self.metadata = metadata
+        packed = pack_vocab(metadata, pre)
+        self.c = encoder(packed)
+        self.twin = Twin(packed)
+
+    def encode(self, text, **options):
+        ids = self.c.encode(text, **{"affix": False, **options})
+        assert ids == self.twin.encode(text, **options)
+        return ids
+
+    def decode_bytes(self, ids, **options):
+        data = self.c.decode_bytes(ids, **{"start": True, **options})
+        assert data == self.twin.decode_bytes(ids, **options)
+        return data

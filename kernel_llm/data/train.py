@@ -19,12 +19,17 @@ import shutil
 import sys
 import time
 
-import torch
-from torch import nn
-from torch.nn import functional
+try:
+    import torch
+    from torch import nn
+    from torch.nn import functional
 
-from kernel_llm.data import corpus, export, measure
-from kernel_llm.data.network import Matrix, Model
+    from kernel_llm.data import corpus, export, measure
+    from kernel_llm.data.network import Matrix, Model
+except ModuleNotFoundError as error:
+    print(f"kernel_llm.data.train: {error}; pip install '.[train]'", file=sys.stderr)
+    sys.exit(2)
+
 from kernel_llm.terminal import run_command
 
 SHAPE = {
