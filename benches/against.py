@@ -39,6 +39,7 @@ def build(ref):
     script = next((name for name in scripts if (folder / name).exists()), None)
     if script is None:
         raise BuildError(f"--against {ref}: that revision has nothing in native/ to build it with")
+    sys.stderr.write(f"building {ref} in {folder.relative_to(ROOT)}\n")
     done = subprocess.run([sys.executable, script, "extension"], cwd=folder,
                           capture_output=True, text=True)  # fmt: skip
     if done.returncode != 0:

@@ -40,6 +40,8 @@ class BenchmarkConfig:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} is {value!r}, must be a whole number of {least} or more")
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+            raise ValueError(f"seconds is {self.seconds!r}, must be above 0")
 
     @property
     def options(self):

@@ -12,7 +12,7 @@ COUNTS = (1, 2, 4, 8)
 def declare(selection):
     reason = why_not(SHAPES[SIZE], DTYPE)
     if reason:
-        return [Skipped("batch", reason)]
+        return [Skipped(f"batch/{n_seq}", reason) for n_seq in COUNTS]
     shape = SHAPES[SIZE]
     n_bytes = weight_bytes(shape, DTYPE)
     out = []

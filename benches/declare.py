@@ -68,22 +68,30 @@ class Selection:
     What of the suite is wanted.
 
     simd: the best code beside the portable one. full: sizes that take minutes too.
+    quick: with simd, whole models are not run by portable code, which takes most of the time.
     model: path or name of a model to measure, "" for none. only: patterns of keys, () for all.
     files: a user's own benchmark files.
     """
 
     simd: bool = True
     full: bool = False
+    quick: bool = False
     model: str = ""
     only: tuple = ()
     files: tuple = ()
 
     def wants(self, key):
-        """Tells whether a table row is selected: a pattern, or the beginning of its key."""
-        return not self.only or any(
-            fnmatch.fnmatchcase(key, p) or key == p or key.startswith(p.rstrip("/") + "/")
-            for p in self.only
-        )
+        """Tells whether a table row is selected."""
+        return not self.only or any(matches(key, pattern) for pattern in self.only)
+
+    def unmatched(self, keys):
+        """Returns the first pattern that selects none of these rows, or None."""
+        return next((p for p in self.only if not any(matches(k, p) for k in keys)), None)
+
+
+def matches(key, pattern):
+    """Tells whether a table row is meant by a pattern, or by the beginning of its key."""
+    return fnmatch.fnmatchcase(key, pattern) or f"{key}/".startswith(pattern.rstrip("/") + "/")
 
 
 @dataclass(frozen=True)
@@ -161,8 +169,8 @@ def collect(selection, is_other_build=False):
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
         raise UsageError(f"two benchmarks are called {twice[0]}")
-    if selection.only and not benches and not skipped:
-        raise UsageError(f"no benchmark matches {' '.join(selection.only)}; see --list")
+    if nothing := selection.unmatched([b.key for b in (*benches, *skipped)]):
+        raise UsageError(f"no benchmark matches {nothing}; see --list")
     return benches, skipped
 
 

@@ -150,12 +150,8 @@ def gate(runs, current, measure_again, threshold=THRESHOLD, judged=None):
         return Gate(INCONCLUSIVE, "inconclusive: the CPU was throttled; let it cool down")
     base, fields = baseline_of(runs, current)
     if base is None:
-        what = f"no run that agrees in {', '.join(fields)}" if fields else "no run"
-        return Gate(
-            NOT_COMPARABLE,
-            f"not comparable: the baseline holds {what}; "
-            "record one of this machine with --record, or use --against REF",
-        )
+        advice = "record one of this machine with --record, or use --against REF"
+        return Gate(NOT_COMPARABLE, f"{why_not(fields)}; {advice}")
     verdicts = compare(base, current, threshold)
     doubtful = [v.id for v in verdicts if v.verdict in (SLOWER, UNSURE) and _counts(v.id, judged)]
     again = {}
@@ -165,6 +161,12 @@ def gate(runs, current, measure_again, threshold=THRESHOLD, judged=None):
         again = {v.id: v for v in compare(base, second, threshold)}
     final = tuple(_settle(v, again.get(v.id)) if v.id in doubtful else v for v in verdicts)
     return _outcome(base, second, final, judged, threshold)
+
+
+def why_not(fields):
+    """Returns the line that says why a baseline serves a run not, by the fields that differ."""
+    what = f"no run that agrees in {', '.join(fields)}" if fields else "no run"
+    return f"not comparable: the baseline holds {what}"
 
 
 def _all_exact(run, ids):

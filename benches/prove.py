@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benches import gate, machine, stats
-from benches.declare import Selection, collect
+from benches.declare import Selection, UsageError, collect
 from benches.progress import progress
 from benches.result import IDENTITY, ResultError, Run, write_text
 from benches.run import Options, Probe, measure, timer_step
@@ -200,13 +200,17 @@ def parser():
 
 
 def main(arguments=None):
-    return run_command("benches.prove", lambda: _prove(parser(), arguments), (ResultError,))
+    return run_command("benches.prove", lambda: _prove(parser(), arguments),
+                       (ResultError, UsageError))  # fmt: skip
 
 
 def _prove(p, arguments):
     args = p.parse_args(arguments)
-    if args.repeat < 0 or args.samples < gate.N_LEAST:
-        p.error(f"--repeat 0 or more, --samples {gate.N_LEAST} or more")
+    if min(args.repeat, args.busy) < 0 or args.samples < gate.N_LEAST:
+        p.error(f"--repeat and --busy 0 or more, --samples {gate.N_LEAST} or more")
+    options = Options(warmup=10, samples=args.samples, seconds=args.seconds)  # or UsageError
+    for delay in args.delay:
+        replace(options, slow=delay)
     benches, _ = collect(Selection(only=(*ROWS, gate.CONTROL)))
     best = {b.key: b for b in benches}
     known = machine.fingerprint()
@@ -220,8 +224,8 @@ def _prove(p, arguments):
         check_writable(args.out)
         if args.out.exists():
             tally.load(args.out)
-    options = Options(warmup=10, samples=args.samples)
-    trial = Trial(list(best.values()), options, not args.stored, timer_step())
+    trial = Trial(list(best.values()), replace(options, seconds=None), not args.stored,
+                  timer_step())  # fmt: skip
     status = repeat(tally, trial, args)
     if args.out:
         write_text(args.out, json.dumps(tally.data, indent=1) + "\n")

@@ -258,14 +258,17 @@ def _list_of(data, name):
 
 
 def _run_of(item):
-    rows = [Row(**row) for row in _list_of(item, "rows") if _is_object(row)]
+    rows = [_row_of(row) for row in _list_of(item, "rows")]
     known = {k: item[k] for k in ("fingerprint", "conditions", "date") if k in item}
     return Run(rows=rows, **known)
 
 
-def _is_object(row):
-    _need(isinstance(row, dict), "rows: objects")
-    return True
+def _row_of(item):
+    _need(isinstance(item, dict), "rows: objects")
+    for name in item:
+        _need(name in Row.__dataclass_fields__, f"rows: no field is called {name!r}")
+    _need("samples" in item, "rows: samples: a list")
+    return Row(**{"id": "", **item})
 
 
 def _reason(error):

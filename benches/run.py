@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benches import stats
+from benches.declare import UsageError
 from benches.result import Row
 
 MIN_STEPS = 100  # timer steps in a sample, at least
@@ -26,6 +27,7 @@ TREND_WINDOW = 30  # samples the warm-up looks back on
 TREND_Z = -1.645  # it still gets faster: one-sided, 5 %
 N_TURNS = 10  # over which samples are spread, at least
 N_LEAST = 5  # samples of the slowest bench, whatever the budget
+SECONDS_MOST = 10**6  # of a budget
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Options:
     samples: kept for each bench. seconds: budget of the whole measurement, None for as long as
     it takes. sample_ns: aim of one sample. slow: percent by which benches matching slow_only are
     held up, to try the gate. pin: keep to one CPU. seed: of the turns.
+    Raises UsageError for numbers that make no sense.
     """
 
     warmup: int = 100
@@ -47,6 +50,13 @@ class Options:
     slow_only: str = "*"
     pin: bool = True
     seed: int = 0
+
+    def __post_init__(self):
+        for name, least, most in (("warmup", 0, 10**6), ("samples", 1, 10**6), ("slow", 0, 1000)):
+            if not least <= getattr(self, name) <= most:
+                raise UsageError(f"{name} is {getattr(self, name)}, not within {least} … {most}")
+        if self.seconds is not None and not 0 < self.seconds <= SECONDS_MOST:
+            raise UsageError(f"seconds is {self.seconds}, not above 0 and up to {SECONDS_MOST}")
 
 
 QUICK = Options(warmup=10, samples=50, seconds=5.0)

@@ -73,6 +73,8 @@ def take(benches, selection, options, skipped=(), progress=lambda done, total, k
             reasons["allocations"] = why
     reasons["energy"] = counters.energy_source()[1]
     reasons["SIMD share of instructions"] = "make qemu counts it, on an emulated core"
+    if selection.quick and selection.simd and any(b.batch.startswith("model/") for b in benches):
+        reasons["whole models by portable code"] = "--quick leaves them out"
     told = _conditions(before, after, cpu_seconds() - cpu_before, options)
     threads = max((b.threads for b in benches), default=1)
     run = Run(rows, machine.fingerprint("wall", threads, step), told, before["time"])

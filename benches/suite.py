@@ -15,7 +15,7 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-from benches import against, export, gate, machine, page, plot, session, table
+from benches import against, explain, export, gate, machine, page, plot, session, table
 from benches.declare import Selection, UsageError, collect
 from benches.progress import progress
 from benches.result import ResultError, Run, load, record, save
@@ -40,7 +40,8 @@ def parser():
     what.add_argument("--full", action="store_true", help="every size in every type of weights")
     what.add_argument("--file", action="append", default=[], help="benchmarks of your own")
     how = p.add_argument_group("how to measure")
-    how.add_argument("--quick", action="store_true", help="few samples of each row, for a look")
+    how.add_argument("--quick", action="store_true", help="for a look: few samples, "
+                     "and with --simd no portable code of whole models")  # fmt: skip
     how.add_argument("--seconds", type=float, help=f"budget of the measurement ({SECONDS:g})")
     how.add_argument("--samples", type=int, help="of each row (1000)")
     how.add_argument("--warmup", type=int, help="samples thrown away, at least (100)")
@@ -82,8 +83,9 @@ def _run(arguments):
 def run(args):
     if (args.gate or args.record) and not args.baseline and not args.against:
         raise UsageError("--gate and --record need --baseline FILE")
-    selection = Selection(simd=args.simd or bool(args.against), full=args.full, model=args.model,
-                          only=tuple(args.only), files=tuple(args.file))  # fmt: skip
+    selection = Selection(simd=args.simd or bool(args.against), full=args.full, quick=args.quick,
+                          model=args.model, only=tuple(args.only), files=tuple(args.file)
+                          )  # fmt: skip
     writers = [export.target(text) for text in args.export]
     if args.explain:
         selection = replace(selection, only=(args.explain,), full=True)
@@ -91,7 +93,7 @@ def run(args):
         selection = replace(selection, simd=True)
     benches, skipped = collect(selection)
     if args.list or args.explain:
-        return explain(benches, skipped, bool(args.explain))
+        return print_rows(benches, skipped, explain.full if args.explain else explain.brief)
     options = chosen(args)
     out = args.out or machine.work_dir() / "last.json"
     check_outputs(args, out, writers)
@@ -131,9 +133,9 @@ def check_outputs(args, out, writers):
     shown and kept as asked.
     """
     if args.against:
-        for name in ("json", "html", "plot", "export", "record"):
+        for name in ("json", "html", "plot", "export", "record", "baseline"):
             if getattr(args, name):
-                raise UsageError(f"--against prints ratios and keeps no result for --{name}")
+                raise UsageError(f"--against prints ratios of two builds: it takes no --{name}")
     if args.plot:
         plot.check(args.plot)
     recorded = args.baseline if args.record else None
@@ -168,7 +170,7 @@ def print_comparison(runs, current, said):
     """Prints the ratios to the run of the same machine among runs; judges nothing."""
     base, fields = gate.baseline_of(runs, current)
     if base is None:
-        print_line(f"not comparable: the baseline differs in {', '.join(fields) or 'all'}", said)
+        print_line(gate.why_not(fields), said)
         return
     for text in gate.lines(gate.compare(base, current)):
         print_line(text, said)
@@ -211,7 +213,9 @@ def run_against(args, benches, selection, options):
 def tell(outcome, said, print_all=False):
     """Prints the outcome of a gate to a stream; returns the exit status."""
     for text in gate.lines(
-        v for v in outcome.verdicts if print_all or v.verdict not in (gate.SAME, gate.GONE)
+        v
+        for v in outcome.verdicts
+        if print_all or v.why or v.verdict not in (gate.SAME, gate.GONE)
     ):
         print_line(text, said)
     line = textwrap.fill(outcome.line, table.WIDTH, subsequent_indent="  ",
@@ -244,36 +248,15 @@ def compare_files(arguments):
 def chosen(args):
     """Returns the Options of the command line; raises UsageError."""
     options = QUICK if args.quick else Options(seconds=SECONDS)
-    for name, least in (("seconds", 0.1), ("samples", 1), ("warmup", 0)):
-        value = getattr(args, name)
-        if value is not None:
-            if not value >= least:
-                raise UsageError(f"--{name} is {value}, must be {least} or more")
-            options = replace(options, **{name: value})
-    if not 0 <= args.slow <= 1000:
-        raise UsageError(f"--slow is {args.slow}, not within 0 … 1000")
-    return replace(options, slow=args.slow, slow_only=args.slow_only)
+    given = {name: getattr(args, name) for name in ("seconds", "samples", "warmup")}
+    given = {name: value for name, value in given.items() if value is not None}
+    return replace(options, **given, slow=args.slow, slow_only=args.slow_only)
 
 
-def explain(benches, skipped, is_long):
-    """Prints the rows, or everything about one."""
-    seen = {}
-    for b in benches:
-        seen.setdefault(b.key, []).append(b)
-    for key, rows in seen.items():
-        first = rows[0]
-        target = first.seconds_target
-        told = "" if target is None else f"target {table.quantity(target)}"
-        if not is_long:
-            print_line(f"{key:32} {' '.join(b.id.removeprefix(key) or '-' for b in rows)[:40]:40} "
-                       f"{told}".rstrip())  # fmt: skip
-            continue
-        print_line(key + (f", {told}" if told else ""))
-        print_line(textwrap.fill(first.explain, 96, initial_indent="  ", subsequent_indent="  "))
-        amounts = {k: v for k, v in first.work.items() if k in ("flop", "byte")}
-        for name, value in amounts.items():
-            print_line(f"  {value:,} {name}s an operation")
-        print_line("  measured as " + ", ".join(b.id for b in rows))
+def print_rows(benches, skipped, tell_of):
+    """Prints what tell_of, of explain.py, says of the rows, and which are skipped."""
+    for text in tell_of(benches):
+        print_line(text)
     for skip in skipped:
         print_line(f"{skip.key:32} skipped: {skip.reason}")
     return gate.PASS

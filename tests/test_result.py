@@ -104,7 +104,12 @@ BAD_FILES = {
     "row a number": (damaged(lambda d: d["runs"][0].update(rows=[5])), "rows"),
     "no clock": (damaged(lambda d: d["runs"][0].update(fingerprint={})), "clock"),
     "no fingerprint": (damaged(lambda d: d["runs"][0].pop("fingerprint")), "damaged"),
-    "field unknown": (damaged(lambda d: d["runs"][0]["rows"][0].update(x=1)), "damaged"),
+    "field unknown": (
+        damaged(lambda d: d["runs"][0]["rows"][0].update(x=1)),
+        "no field is called 'x'",
+    ),
+    "samples missing": (damaged(lambda d: d["runs"][0]["rows"][0].pop("samples")), "samples"),
+    "id missing": (damaged(lambda d: d["runs"][0]["rows"][0].pop("id")), "id"),
     "samples text": (damaged(lambda d: d["runs"][0]["rows"][0].update(samples="12")), "samples"),
 }
 

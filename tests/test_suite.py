@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benches import BenchmarkConfig, api, prove, suite, table
+from benches import BenchmarkConfig, api, gate, prove, suite, table
 from benches.against import BuildError, Pairs, build
 from benches.declare import Selection, collect
 from benches.result import Row, Run, load, save
@@ -65,6 +65,8 @@ def test_list_names_every_component_of_the_suite(capsys):
     assert wanted <= keys
     for part in ("kv/append/", "kv/read/", "attention/", "rope/", "swiglu/", "generate/large/"):
         assert any(key.startswith(part) for key in keys), part
+    (dot,) = (line for line in out.splitlines() if line.startswith("dot/f32/384"))
+    assert dot.split()[1] == "c" and dot.endswith("target 1.00us")
 
 
 def test_explain_says_formula_limit_and_target(capsys):
@@ -86,6 +88,11 @@ MISUSE = {
     "unknown revision": ["--against", "no-such-revision"],
     "page without directory": ["--html", "/no/such/a.html"],
     "plot without directory": ["--plot", "/no/such/a.png"],
+    "seconds without end": ["--seconds", "inf"],
+    "seconds that are no number": ["--seconds", "nan"],
+    "held up by less than nothing": ["--slow", "-1"],
+    "one of two patterns unknown": ["--only", "arena", "nothing"],
+    "baseline of pairs": ["--against", "HEAD", "--baseline", "a.json"],
     "export without directory": ["--export", "csv=/no/such/a.csv"],
     "history missing": ["--html", "a.html", "--history", "/no/such.json"],
     "page of pairs": ["--against", "HEAD", "--html", "a.html"],
@@ -147,6 +154,14 @@ def test_record_then_gate_and_an_old_file_stays_when_refused(capsys, tmp_path):
     assert status == 2 and "newer" in err and base.read_bytes() == before
 
 
+def test_a_row_that_was_slower_once_is_told_and_one_of_the_same_speed_is_not(capsys):
+    same = [gate.Verdict("once", gate.SAME, 1.0, 1.0, why="slower once"),
+            gate.Verdict("never", gate.SAME, 1.0, 1.0)]  # fmt: skip
+    suite.tell(gate.Gate(gate.PASS, "pass", tuple(same)), sys.stdout)
+    out = capsys.readouterr().out
+    assert "    slower once\n" in out and "never" not in out and out.endswith("\npass\n")
+
+
 def test_what_cannot_be_gated_is_said_before_anything_is_measured(
     capsys, tmp_path, measured, monkeypatch
 ):
@@ -184,6 +199,16 @@ def good():
 def bad(x):
     1 / x
 """
+
+
+def test_a_look_leaves_out_portable_code_of_whole_models_and_says_so(capsys, tmp_path):
+    words = ("--simd", "--only", "dot", "batch/1", "--out", tmp_path / "a.json")
+    _, rows, _ = call(capsys, "--list", *words)
+    status, out, _ = call(capsys, "--quick", *words)
+    measured = {row.id for row in load(tmp_path / "a.json")[0].rows}
+    assert status == 0 and "whole models by portable code: --quick leaves them out" in out
+    assert {"dot/f32/c/384", "batch/1/c"} & measured == {"dot/f32/c/384"}
+    assert len(measured) == 3 and "batch/1 " in rows
 
 
 def test_a_benchmark_of_ones_own_that_fails_is_named_and_the_others_are_kept(capsys, tmp_path):
@@ -291,7 +316,8 @@ def test_check_regression_needs_samples():
 
 
 @pytest.mark.parametrize("fields", [{"warmup_iterations": -1}, {"measurement_iterations": 0},
-                                    {"measurement_iterations": 1.5}], ids=str)  # fmt: skip
+                                    {"measurement_iterations": 1.5},
+                                    {"seconds": float("nan")}], ids=str)  # fmt: skip
 def test_config_refuses_numbers_without_sense(fields):
     with pytest.raises(ValueError):
         BenchmarkConfig(**fields)

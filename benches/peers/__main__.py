@@ -11,6 +11,7 @@ is named with what installs it. docs/benchmarking.md says what each row does.
 import json
 import os
 import sys
+from dataclasses import replace
 
 # One thread each: these libraries read it when they are loaded. The engines do not get it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -78,11 +79,15 @@ def _name_and_folder(text):
 
 def run(args, engines):
     selection = Selection(only=tuple(args.only))
+    options = Options(samples=args.samples, seconds=args.seconds)
     missing = {}
-    declared = [c for c in _declared(args, engines, missing) if selection.wants(c.key)]
-    wants_resident = selection.wants(RESIDENT) and "models" not in missing
-    if not declared and not wants_resident:
-        raise UsageError(f"no row matches {' '.join(args.only)}; see --list")
+    declared = _declared(args, engines, missing)
+    rows = [c.key for c in declared] + [RESIDENT] * ("models" not in missing)
+    if nothing := selection.unmatched(rows):
+        reasons = [f"; {kind}: {missing[kind]}" for kind in ("models", "text") if kind in missing]
+        raise UsageError(f"no row matches {nothing}; see --list" + "".join(reasons))
+    declared = [c for c in declared if selection.wants(c.key)]
+    wants_resident = RESIDENT in rows and selection.wants(RESIDENT)
     if args.list:
         for text in [c.key for c in declared] + [RESIDENT] * wants_resident:
             _say(text)
@@ -94,8 +99,9 @@ def run(args, engines):
     total = sum(c.weight for c in declared)
     done = 0.0
     for contest in declared:
-        options = Options(samples=args.samples, seconds=args.seconds * contest.weight / total)
-        outcome = _held(contest, options, engines, done / total, contest.weight / total)
+        share = contest.weight / total
+        part = replace(options, seconds=options.seconds * share)
+        outcome = _held(contest, part, engines, done / total, share)
         if outcome is None:
             is_whole = False
             break
@@ -199,17 +205,16 @@ def _tell(outcomes, resident, engines, missing):
         _say(f"{text:84} {verdict.target:>8} {_word(verdict)}", STYLES[_word(verdict)])
     f = machine.fingerprint()
     _say("")
-    _say(
-        f"{f['cpu']} ({f['arch']}), {f['cores']} cores; "
-        + ", ".join(f"{name} {version}" for name, version in engines.versions.items())
-    )
+    versions = "".join(f", {name} {version}" for name, version in engines.versions.items())
+    _say(f"{f['cpu']} ({f['arch']}), {f['cores']} cores{versions}")
     for text in _settings(outcomes):
         _say(text)
     for name, why in missing.items():
         _say(f"skipped: {name}: {why}")
     if missed := [f"{v.key} {v.against}".rstrip() for v in verdicts if not v.is_met]:
         _say(f"missed: {', '.join(missed)}", "red")
-    _say(f"{len(verdicts) - len(missed)} of {len(verdicts)} targets met")
+    if verdicts:
+        _say(f"{len(verdicts) - len(missed)} of {len(verdicts)} targets met")
 
 
 def _resident_verdict(resident):
