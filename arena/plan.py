@@ -36,7 +36,8 @@ def config_bytes(n_ctx, n_batch=64, n_seq=1, n_logits=0, threads=1, kv="f16", cp
     n_ctx: positions of each sequence; n_batch: tokens in one pass; n_seq: sequences held at once;
     n_logits: rows of logits kept, 0 for one each; threads: 1 or more; kv: "f32", "f16" or "q8_0";
     cpu: mask of the instruction sets that may be used.
-    Raises KllmError(RANGE) naming the number that is past the limits of this build.
+    Raises KllmError(RANGE) naming the number that is past the limits of this build, TypeError for
+    one that is not whole.
     """
     if kv not in KV_DTYPES:
         raise KllmError(_abi.KLLM_ERR_RANGE, "kv is '%s', not f32, f16 or q8_0" % kv)
@@ -51,6 +52,8 @@ def config_bytes(n_ctx, n_batch=64, n_seq=1, n_logits=0, threads=1, kv="f16", cp
         if not 1 <= value <= limit:
             where = "%s is %d, not within 1 … %d" % (name, value, limit)
             raise KllmError(_abi.KLLM_ERR_RANGE, where)
+        if isinstance(value, float):
+            raise TypeError("%s is %s, not a whole number" % (name, value))
     return struct.pack("<8I", n_ctx, n_batch, n_seq, n_logits, threads, KV_DTYPES[kv], cpu, 0)
 
 

@@ -12,8 +12,14 @@ from tokenizer.stream import StreamDecoder
 _FIELDS = _abi.KLLM_VOCAB[1]
 
 
-def _bytes_of(text):
-    """Returns a str as UTF-8; bytes a command line could not decode come back as they were."""
+def bytes_of(text):
+    """
+    Returns a str as UTF-8, a buffer as bytes; TypeError for anything else.
+
+    Bytes that a command line could not decode come back as they were.
+    """
+    if not isinstance(text, str):
+        return text if isinstance(text, bytes) else bytes(memoryview(text))
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeError:  # a lone surrogate that no byte stands behind
@@ -77,8 +83,7 @@ class Encoder:
         special: parse control tokens such as "<|im_start|>"; without it they are plain text.
         affix: put bos before and eos behind where the vocabulary asks for them.
         """
-        if isinstance(text, str):
-            text = _bytes_of(text)
+        text = bytes_of(text)
         flags = _abi.KLLM_ENCODE_SPECIAL * special + _abi.KLLM_ENCODE_AFFIX * affix
         ids = array("I", bytes(4 * (len(text) + 8)))  # an id is rarely shorter than a byte
         if self._encode_into(text, flags, ids) == _abi.KLLM_ERR_SPACE:

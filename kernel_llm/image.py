@@ -25,6 +25,15 @@ LAYER_TENSORS = (
 )  # fmt: skip
 
 
+def _place(off, n_bytes):
+    """Returns the name of what stands at an offset of an image of n_bytes."""
+    if n_bytes < _HEADER_BYTES:
+        return "header"
+    if off >= _HEADER_BYTES:
+        return "tensor table or vocabulary"
+    return max([(at, name) for name, (at, _) in _FIELDS.items() if at <= off])[1]
+
+
 class Image:
     """
     A mapped and checked image.
@@ -32,7 +41,7 @@ class Image:
     path: the .kllm file; it stays mapped until `close`.
     memory: a native.Memory that already holds the image, instead of a path.
 
-    Raises KllmError(FORMAT) naming the byte offset of what is wrong, KllmError(ABI) for an image
+    Raises KllmError(FORMAT) naming what is wrong and its byte offset, KllmError(ABI) for an image
     of another layout version, OSError if the file cannot be read.
     """
 
@@ -45,7 +54,9 @@ class Image:
         status = native.kllm_image_check(self.address, self.n_bytes, native.pointer(bad_off))
         if status != 0:
             self.close()
-            where = "%s at byte %d" % (path, struct.unpack("<Q", bad_off)[0])
+            off = struct.unpack("<Q", bad_off)[0]
+            where = "%s: %s at byte %d: not that of an image of %d bytes" % (
+                path, _place(off, self.n_bytes), off, self.n_bytes)  # fmt: skip
             if status == _abi.KLLM_ERR_ABI:
                 where = "%s is of another layout version; pack it again from its GGUF" % path
             raise KllmError(status, where)

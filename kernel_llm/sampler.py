@@ -39,6 +39,8 @@ class Sampler:
             if not low <= value <= high:
                 raise KllmError(_abi.KLLM_ERR_RANGE, "%s is %s, not within %s … %s"
                                 % (name, value, low, high))  # fmt: skip
+            if isinstance(value, float) and name in ("top_k", "repeat_last_n", "seed"):
+                raise TypeError("%s is %s, not a whole number" % (name, value))
         self._state = bytearray(struct.pack("<4f2IQ", temperature, top_p, min_p, repeat_penalty,
                                             top_k, repeat_last_n, seed))  # fmt: skip
         self.address = native.pointer(self._state)

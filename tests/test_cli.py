@@ -329,16 +329,19 @@ def test_a_damaged_image_is_refused_with_the_place(model, tmp_path):
     content = bytearray(image.read_bytes())
     content[300] ^= 1
     image.write_bytes(content)
-    assert "FORMAT" in run("generate", image, "-p", "a", status=2)
+    error = run("generate", image, "-p", "a", status=2)
+    assert f"FORMAT: {image}: table_crc at byte" in error
 
 
 def test_an_image_that_is_cut_off_has_no_plan(model, tmp_path):
     image = tmp_path / "m.kllm"
     run("pack", model, "-o", image)
     content = image.read_bytes()
-    for n_bytes in (4, 256, len(content) - 64):
+    for n_bytes, what in ((4, "header at byte 0"), (256, "n_bytes at byte 8"),
+                          (len(content) - 64, "n_bytes at byte 8")):  # fmt: skip
         image.write_bytes(content[:n_bytes])
-        assert "FORMAT" in run("plan", image, "--ctx", "8", status=2)
+        error = run("plan", image, "--ctx", "8", status=2)
+        assert f"FORMAT: {image}: {what}: not that of an image of {n_bytes} bytes" in error
 
 
 def test_inspect_shows_names_that_are_no_text_and_lets_none_act(model, tmp_path):

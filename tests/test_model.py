@@ -198,6 +198,16 @@ def test_logits_have_no_row_before_the_first_nor_behind_the_last(tiny_models):
                 model.logits(row)
 
 
+@pytest.mark.parametrize("option", ["n_ctx", "threads", "n_batch", "n_seq", "n_logits"])
+def test_a_number_that_is_not_whole_is_named(tiny_models, option):
+    image = open_image(tiny_models("llama", "q8_0"))
+    with pytest.raises(TypeError, match=f"{option} is 4.0, not a whole number"):
+        Model(image, **{option: 4.0})
+    for name in ("top_k", "repeat_last_n", "seed"):
+        with pytest.raises(TypeError, match=f"{name} is 2.5, not a whole number"):
+            Sampler(**{name: 2.5})
+
+
 @pytest.mark.parametrize("option", ["n_ctx", "threads", "n_batch", "n_seq"])
 def test_none_of_something_is_not_taken_for_the_default(tiny_models, option):
     with pytest.raises(KllmError, match=f"RANGE: {option} is 0"):

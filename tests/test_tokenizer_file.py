@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -290,6 +291,25 @@ def test_count_is_the_number_of_ids():
 def test_lone_surrogates_are_their_three_bytes():
     assert SMALL.encode("a\ud800b") == SMALL.encode(b"a\xed\xa0\x80b")
     assert SMALL.stream_encoder().push("\ud800") == []
+
+
+def test_what_a_command_line_could_not_decode_is_the_byte_it_was():
+    encoder = SMALL.stream_encoder()
+    ids = encoder.push("a\udcffb") + encoder.finish()
+    assert ids == SMALL.encode("a\udcffb") == SMALL.encode(b"a\xffb")
+
+
+def test_text_and_ids_may_be_any_buffer_and_nothing_else():
+    ids = SMALL.encode("the first")
+    for text in (bytearray(b"the first"), memoryview(b"the first")):
+        assert SMALL.encode(text) == SMALL.encode_batch([text])[0] == ids
+        assert SMALL.count(text) == len(ids)
+    for many in (tuple(ids), iter(ids), np.array(ids)):
+        assert SMALL.decode(many) == "the first"
+    for call in (SMALL.encode, SMALL.count, SMALL.stream_encoder().push, SMALL.decode):
+        for wrong in (5, None, [5.5]):
+            with pytest.raises(TypeError):
+                call(wrong)
 
 
 @pytest.mark.parametrize("ids", [[-1], [1 << 31], [1 << 32], [1 << 70], [SMALL.n_vocab]])

@@ -2,6 +2,7 @@
 
 from kernel_llm import _abi
 from kernel_llm._native_cffi import ffi, lib
+from kernel_llm.encoder import bytes_of
 
 
 class StreamEncoder:
@@ -22,9 +23,9 @@ class StreamEncoder:
         self._ids = ffi.new("uint32_t[]", self._room)
         lib.kllm_encode_start(self._work, flags)
 
-    def push(self, text):
+    def push(self, text: str | bytes) -> list[int]:
         """Takes str or bytes; returns the ids that are certain by now, often none."""
-        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+        data = bytes_of(text)
         whole = ffi.from_buffer(data)
         pos = 0
         ids = []
@@ -36,7 +37,7 @@ class StreamEncoder:
             ids += self._taken(status)
         return ids
 
-    def finish(self):
+    def finish(self) -> list[int]:
         """Returns the rest of the ids, and starts anew."""
         while True:
             status = lib.kllm_encode_finish(

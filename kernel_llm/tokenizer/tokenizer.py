@@ -15,7 +15,7 @@ from itertools import accumulate, chain
 from kernel_llm import _abi
 from kernel_llm._native_cffi import ffi, lib
 from kernel_llm._port import cpu_count
-from kernel_llm.encoder import _bytes_of
+from kernel_llm.encoder import bytes_of, id_array
 from kernel_llm.errors import KllmError
 from kernel_llm.files import atomic_write
 from kernel_llm.tokenizer.offsets import offsets_of
@@ -70,7 +70,7 @@ class Tokenizer:
     Raises KllmError(FORMAT) naming the byte offset of what is wrong.
     """
 
-    def __init__(self, section, _owner=None):
+    def __init__(self, section: bytes, _owner=None):
         self._section = section
         self._owner = _owner  # of the memory that section lies in
         self._vocab = ffi.cast("void *", ffi.from_buffer(section))
@@ -82,7 +82,9 @@ class Tokenizer:
         self._lanes = [_Lane()]
 
     @classmethod
-    def from_file(cls, path, pre=None, specials=None):
+    def from_file(
+        cls, path, pre: str | None = None, specials: dict[str, int] | None = None
+    ) -> "Tokenizer":
         """
         Opens the vocabulary of a GGUF file, a packed image, a tokenizer.json or a tiktoken file.
 
@@ -95,25 +97,28 @@ class Tokenizer:
         return cls(*read_section(path, pre, specials))
 
     @property
-    def n_vocab(self):
+    def n_vocab(self) -> int:
+        """How many tokens there are."""
         return self.vocab.n_vocab
 
-    def special(self, name):
+    def special(self, name: str) -> int:
         """Returns the id of "bos", "eos", "unk", "pad" or "eot", or -1."""
         id = getattr(self.vocab, name)
         return -1 if id == 0xFFFFFFFF else id
 
-    def text_of(self, id):
+    def text_of(self, id: int) -> bytes:
         """Returns the bytes of one token; raises KllmError(RANGE) past the vocabulary."""
         if not 0 <= id < self.vocab.n_vocab:
             raise KllmError(_abi.KLLM_ERR_RANGE, f"token {id} is not below {self.vocab.n_vocab}")
         return self.vocab.text(id)
 
-    def is_special(self, id):
+    def is_special(self, id: int) -> bool:
         """Says whether a token is a control, unknown or user-defined one."""
         return self.vocab.type(id) in _SPECIAL
 
-    def encode(self, text, special=False, affix=False, offsets=False):
+    def encode(
+        self, text: str | bytes, special: bool = False, affix: bool = False, offsets: bool = False
+    ):
         """
         Returns the token ids of a text.
 
@@ -127,9 +132,9 @@ class Tokenizer:
             try:
                 data = text.encode()
             except UnicodeEncodeError:
-                data = _bytes_of(text)
+                data = bytes_of(text)
         else:
-            data = text if text.__class__ is bytes else bytes(text)
+            data = bytes_of(text)
         lane = self._lane()
         n_bytes = len(data)
         room = n_bytes + 8
@@ -155,9 +160,9 @@ class Tokenizer:
         except IndexError:  # all are at work
             return _Lane()
 
-    def count(self, text, special=False, affix=False):
+    def count(self, text: str | bytes, special: bool = False, affix: bool = False) -> int:
         """Returns the number of tokens of a text, without memory for them."""
-        data = _bytes_of(text) if isinstance(text, str) else bytes(text)
+        data = bytes_of(text)
         lane = self._lane()
         lib.kllm_encode(self._vocab, lane.work, data, len(data), special | affix << 1, lane.ids,
                         0, lane.n_out)  # fmt: skip
@@ -165,13 +170,15 @@ class Tokenizer:
         self._lanes.append(lane)
         return n_id
 
-    def encode_batch(self, texts, special=False, affix=False, threads=None):
+    def encode_batch(
+        self, texts, special: bool = False, affix: bool = False, threads: int | None = None
+    ) -> list[list[int]]:
         """
         Returns the token ids of each text, by all cores.
 
         threads: how many take part at most (default: the cores of this process).
         """
-        texts = [_bytes_of(text) if text.__class__ is str else bytes(text) for text in texts]
+        texts = [bytes_of(text) for text in texts]
         groups = list(_groups(texts))
         results = [None] * len(groups)
         waiting = iter(range(len(groups)))
@@ -216,11 +223,11 @@ class Tokenizer:
             return [self.encode(text, flags & 1, flags >> 1) for text in texts]
         return [ids[start:end] for start, end in zip([0, *n_out], n_out, strict=False)]
 
-    def stream_encoder(self, special=False, affix=False):
+    def stream_encoder(self, special: bool = False, affix: bool = False) -> StreamEncoder:
         """Returns a StreamEncoder: text in pieces, the ids of the whole, a fixed space."""
         return StreamEncoder(self, special | affix << 1)
 
-    def decode_bytes(self, ids, special=False, start=True):
+    def decode_bytes(self, ids, special: bool = False, start: bool = True) -> bytes:
         """
         Returns the bytes of token ids.
 
@@ -229,10 +236,7 @@ class Tokenizer:
         Raises KllmError(RANGE) if an id is not in the vocabulary.
         """
         flags = special | start << 1
-        try:
-            held = ffi.new("uint32_t[]", ids)
-        except OverflowError:
-            raise KllmError(_abi.KLLM_ERR_RANGE, "a token id is past the vocabulary") from None
+        held = ffi.from_buffer("uint32_t[]", id_array(ids))
         n_out = ffi.new("uint64_t *")
         room = 16 * len(held) + 16
         while True:
@@ -244,11 +248,11 @@ class Tokenizer:
                 raise KllmError(status, f"a token id is not below {self.vocab.n_vocab}")
             room = n_out[0]
 
-    def decode(self, ids, special=False, start=True):
+    def decode(self, ids, special: bool = False, start: bool = True) -> str:
         """Returns the text of token ids; bytes that are no UTF-8 become U+FFFD."""
         return self.decode_bytes(ids, special, start).decode("utf-8", "replace")
 
-    def save(self, path):
+    def save(self, path) -> None:
         """Writes the vocabulary as tokenizer.json; the file is whole or not there."""
         from kernel_llm.tokenizer.write import to_json
 
