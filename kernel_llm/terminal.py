@@ -67,7 +67,7 @@ def run_command(name, action, errors=()):
     one line on standard error tells, 130 after an interrupt. A signal that asks for an end, such
     as SIGTERM, raises SystemExit with 128 + its number: nothing stays half written then, either.
 
-    errors: exception types that are errors of the user, besides KllmError and OSError.
+    errors: exception types that are errors of the user, besides KllmError, ImportError, OSError.
     A reader of standard output that goes away early, as `head` does, is no error.
     """
     _prepare_streams()
@@ -88,7 +88,7 @@ def run_command(name, action, errors=()):
         message = str(error.strerror or error)
         if error.filename is not None:
             message = f"{os.fsdecode(error.filename) or repr('')}: {message}"
-    except (KllmError, *errors) as error:
+    except (KllmError, ImportError, *errors) as error:  # a core or a package that is not there
         message = str(error)
     print(f"{name}: {printable(message)}", file=sys.stderr)
     _abandon_output()

@@ -15,6 +15,12 @@ class Hung(Exception):
     """QEMU did not end within its time; the message carries what it had printed."""
 
 
+def last_line(output):
+    """Returns the last line of an image's output as text."""
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "no output"
+
+
 def run_elf(elf, cpu, ram_mib=build.RAM_MIB, arguments=(), is_counted=False, limit_s=300,
             qemu=QEMU):  # fmt: skip
     """

@@ -8,6 +8,7 @@ IMAGE: selftest, generate, encode or bench. MODEL: a .kllm image, a GGUF file or
 smallest model of the tests by default. Sources and flags of the core come from native/build.py.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "native")]
 
 import build as core  # noqa: E402  (native/build.py)
-from kernel_llm.terminal import Parser, run_command  # noqa: E402
+from kernel_llm.terminal import Parser, positive, run_command  # noqa: E402
 
 QEMU = ROOT / "qemu"
 N_BATCH = 32
+N_CTX = 256
 RAM_MIB = 512
 TEXT = ROOT / "LICENSE"  # English that is always there
 IMAGES = {
@@ -70,6 +72,7 @@ def packed(model):
 
 def arena_bytes(model, n_ctx):
     """Returns the bytes of arena that a model image needs on one core, as the host plans them."""
+    from kernel_llm import _native_cffi  # noqa: F401 (the core's twin plans another arena)
     from kernel_llm.opening import plan_of
 
     plan, _ = plan_of(str(model), n_ctx=n_ctx, n_batch=N_BATCH, threads=1, kv="f16")
@@ -86,7 +89,7 @@ def compile_file(name, out_dir, isa, defines):
     return obj
 
 
-def link(image, model, ram_mib=RAM_MIB, n_ctx=256, isa=FLOOR, text=TEXT):
+def link(image, model, ram_mib=RAM_MIB, n_ctx=N_CTX, isa=FLOOR, text=TEXT):
     """
     Links an image with a model and returns the path of the ELF file.
 
@@ -119,7 +122,7 @@ def link(image, model, ram_mib=RAM_MIB, n_ctx=256, isa=FLOOR, text=TEXT):
         n_model = Path(model).stat().st_size
         raise DoesNotFit(
             f"the model does not fit {ram_mib} MiB: image {n_model} bytes, arena {n_arena} bytes; "
-            + next(line for line in result.stderr.splitlines() if "overflowed" in line)
+            + re.search("region .* overflowed by .*", result.stderr)[0]
         )
     if result.returncode != 0:
         sys.exit(" ".join(str(c) for c in command) + "\n" + result.stderr)
@@ -132,8 +135,8 @@ def main():
     parser = Parser(prog="python -m qemu.build", description="links a bare-metal image")
     parser.add_argument("image", choices=sorted(IMAGES))
     parser.add_argument("model", nargs="?")
-    parser.add_argument("--ram", type=int, default=RAM_MIB, metavar="MIB")
-    parser.add_argument("--ctx", type=int, default=256, metavar="N")
+    parser.add_argument("--ram", type=positive, default=RAM_MIB, metavar="MIB")
+    parser.add_argument("--ctx", type=positive, default=N_CTX, metavar="N")
     parser.add_argument("--isa", choices=TARGETS, default=FLOOR, help="of the best kernels")
     args = parser.parse_args()
     require("aarch64-linux-gnu-gcc")

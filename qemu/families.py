@@ -17,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from typing import NamedTuple
 
+from kernel_llm.pull import pull
 from kernel_llm.terminal import Parser, run_command
 from qemu import build, sysroot, tools, user
 
@@ -40,6 +42,18 @@ class Outcome(NamedTuple):
     line: str
     output: str
 
+    @property
+    def title(self):
+        return f"{self.cpu} {' '.join(self.names)}"
+
+    @property
+    def skips(self):
+        """A Counter of the reasons for which tests were left out."""
+        found = Counter()
+        for n, reason in re.findall(r"^SKIPPED \[(\d+)\] \S+ (.*)", self.output, re.MULTILINE):
+            found[reason] += int(n)
+        return found
+
 
 class _Run:
     """Families in one process of user.interpreter's program, which leads a group of its own."""
@@ -48,7 +62,7 @@ class _Run:
         files = [str(build.ROOT / "tests" / f"test_{name}.py") for name in names]
         # Tests under sanitizers are left out: they compile and run a program of this machine.
         command = [str(program), "-m", "pytest", "--rootdir", str(build.ROOT), "-o", "pythonpath=",
-                   "-p", "no:cacheprovider", "-k", "not sanitizers", *files]  # fmt: skip
+                   "-rs", "-p", "no:cacheprovider", "-k", "not sanitizers", *files]  # fmt: skip
         self.names, self.cpu = tuple(names), cpu
         self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._output,
@@ -71,6 +85,16 @@ class _Run:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._output.close()
+
+
+def fetch(folder):
+    """
+    Fetches what the families need and the emulated Python, without pip, cannot: an oracle, put
+    into a folder of user.site, and the real model. Raises sysroot.NoSysroot, OSError.
+    """
+    user.library(folder)
+    if not os.environ.get("KLLM_OFFLINE"):
+        pull("smollm2-135m")
 
 
 def run_all(jobs, folder):
@@ -111,19 +135,29 @@ def main():
         parser.error(f"no family {unknown[0]}; there are " + " ".join(FAMILIES))
     tools.require("aarch64-linux-gnu-gcc", "qemu-aarch64")
     folder = user.site()
-    if missing := user.library(folder):
-        raise sysroot.NoSysroot(missing)
+    fetch(folder)
     jobs = list(itertools.product(((name,) for name in args.names or FAMILIES),
                                   args.cpu or user.CPUS))  # fmt: skip
     print(f"{len(jobs)} runs, {os.cpu_count() or 1} at once; the longest come first", flush=True)
-    n_bad = 0
     with contextlib.closing(run_all(jobs, folder)) as outcomes:
-        for i, outcome in enumerate(outcomes, 1):
-            print(f"{i:2} {outcome.cpu} {outcome.names[0]:18} {outcome.line}", flush=True)
-            if not outcome.is_good:
-                print(outcome.output)
-                n_bad += 1
-    return 1 if n_bad else 0
+        return report(outcomes, len(jobs))
+
+
+def report(outcomes, n_job):
+    """Prints each of n_job outcomes as it comes and what came of all; returns the exit status."""
+    started, bad, skips = time.monotonic(), [], Counter()
+    for i, outcome in enumerate(outcomes, 1):
+        print(f"{i:2}/{n_job} {outcome.title:30} {outcome.line}", flush=True)
+        skips += outcome.skips
+        if not outcome.is_good:
+            print(outcome.output)
+            bad.append(outcome.title)
+    for reason, n in skips.most_common():
+        print(f"skipped {n}: {reason}")
+    minutes = (time.monotonic() - started) / 60
+    print(f"{n_job} runs in {minutes:.0f} min: "
+          + (f"{len(bad)} failed: {', '.join(bad)}" if bad else "all passed"))  # fmt: skip
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

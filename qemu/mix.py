@@ -20,7 +20,7 @@ from elftools.elf.elffile import ELFFile
 
 from benches.declare import UsageError
 from kernel_llm.builtin import builtin_path
-from kernel_llm.terminal import Parser, run_command
+from kernel_llm.terminal import Parser, positive, run_command
 from qemu import board, build, tools
 
 N_LEAST_SHARE = 0.005  # of the functions that are listed
@@ -99,8 +99,7 @@ def mix_of(elf, cpu, arguments=(), ram_mib=build.RAM_MIB, qemu=board.QEMU):
     words = (*qemu, "-plugin", str(library), "-d", "plugin", "-D", str(log))
     status, output = board.run_elf(elf, cpu, ram_mib, arguments, qemu=words)
     if status != 0 or not log.exists():
-        lines = output.decode("utf-8", "replace").strip().splitlines()
-        raise NoMix(f"{elf.name}: exit status {status}: " + (lines[-1] if lines else "no output"))
+        raise NoMix(f"{elf.name}: exit status {status}: {board.last_line(output)}")
     starts, names = functions(elf)
     out = {}
     for address, block in read_log(log):
@@ -178,13 +177,15 @@ def main():
     parser.add_argument(
         "--model", help="image, GGUF file or pulled name; default: the model in the box"
     )
-    parser.add_argument("--ram", type=int, default=build.RAM_MIB, metavar="MIB")
-    parser.add_argument("--tokens", type=int, default=8)
+    parser.add_argument("--ram", type=positive, default=build.RAM_MIB, metavar="MIB")
+    parser.add_argument("--tokens", type=positive, default=8)
     parser.add_argument("--prompt", default=board.PROMPT)
     parser.add_argument(
         "--text", metavar="FILE", help="what is encoded; default: 300 kB of English"
     )
     args = parser.parse_args()
+    if not args.prompt:
+        parser.error("--prompt is empty")
     text = sample(args.text)
     tools.require("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
     model = build.packed(args.model or builtin_path("q4_0"))

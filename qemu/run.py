@@ -19,9 +19,9 @@ from benches import gate
 from benches.result import ResultError, load, record, save
 from kernel_llm.builtin import builtin_path
 from kernel_llm.files import check_writable
-from kernel_llm.terminal import Parser, run_command
+from kernel_llm.terminal import Parser, positive, run_command
 from qemu import build, counts, mix, tools
-from qemu.board import CPUS, PROMPT, QEMU, Hung, run_elf
+from qemu.board import CPUS, PROMPT, QEMU, Hung, last_line, run_elf
 
 ABOVE = {"cortex-a76": "neon_dotprod", "max": "neon_i8mm"}  # cores with more than the floor
 RESULT = build.ROOT / "build" / "aarch64-none" / "insn.json"
@@ -35,7 +35,7 @@ def host_lines(model, n_token, prompt):
     from kernel_llm.sampler import Sampler
 
     lines, ids = [], []
-    with Model(Image(model), n_ctx=256, threads=1, n_batch=build.N_BATCH) as m:
+    with Model(Image(model), n_ctx=build.N_CTX, threads=1, n_batch=build.N_BATCH) as m:
         m.prefill(m.encode(prompt))
         sampler = Sampler(top_k=0, top_p=1.0, min_p=0.0)
         for i in range(n_token):
@@ -56,7 +56,7 @@ def check_generate(model, cpu, ram_mib, n_token, prompt):
     found = [line for line in output.decode("utf-8", "replace").splitlines()
              if line.startswith("logits ")]  # fmt: skip
     if status != 0:
-        return f"exit status {status}: {output.decode('utf-8', 'replace')}"
+        return f"exit status {status}: {last_line(output)}"
     if found != lines:
         at = next((i for i, (a, b) in enumerate(zip(found, lines, strict=False)) if a != b),
                   min(len(found), len(lines)))  # fmt: skip
@@ -75,7 +75,7 @@ def count(model, cpu, ram_mib, qemu=QEMU):
     for _ in range(2):
         status, output = run_elf(elf, cpu, ram_mib, is_counted=True, limit_s=600, qemu=qemu)
         if status != 0:
-            sys.exit(f"bench on {cpu}: exit status {status}\n{output.decode('utf-8', 'replace')}")
+            sys.exit(f"bench on {cpu}: exit status {status}: {last_line(output)}")
         runs.append(counts.parse_counts(output.decode()))
     if runs[0] != runs[1]:
         sys.exit(f"bench on {cpu}: two runs gave different counts:\n{runs[0]}\n{runs[1]}")
@@ -112,7 +112,7 @@ def judge(result, runs, args):
 def run_board(cpu, tiny, model, args):
     """Runs selftest and generate on a core, prints what came of it; says whether all is right."""
     status, output = run_elf(build.link("selftest", tiny), cpu)
-    print(f"{cpu}: {output.decode('utf-8', 'replace').splitlines()[-1]}")
+    print(f"{cpu}: {last_line(output)}")
     error = check_generate(model, cpu, args.ram, args.tokens, args.prompt)
     print(f"{cpu}: generate: " + (error or "the host's text and logits, to the bit"), flush=True)
     return status == 0 and not error
@@ -134,14 +134,16 @@ def parse_arguments():
     parser.add_argument(
         "--model", help="image, GGUF file or pulled name; default: the one in the box"
     )
-    parser.add_argument("--ram", type=int, default=build.RAM_MIB, metavar="MIB")
-    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--ram", type=positive, default=build.RAM_MIB, metavar="MIB")
+    parser.add_argument("--tokens", type=positive, default=48)
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE")
     parser.add_argument("--baseline", type=Path, metavar="FILE")
     parser.add_argument("--gate", action="store_true", help="fail where a count grew")
     parser.add_argument("--record", action="store_true", help="put the counts into the baseline")
     args = parser.parse_args()
+    if not args.prompt:
+        parser.error("--prompt is empty")
     if (args.gate or args.record) and not args.baseline:
         parser.error("--gate and --record need --baseline FILE")
     return args

@@ -161,6 +161,8 @@ def command_line(folder, words, arch="arm64", cpu="cortex-a53", variables=None):
     """
     wanted = {**environment(folder, arch), **(variables or {})}
     program = str(folder / "usr" / "bin" / words[0])
+    if not os.path.exists(program):
+        raise NoSysroot(f"the userland has no program {words[0]}")
     native = {"arm64": "aarch64", "amd64": "x86_64"}[arch] == platform.machine()
     if native:
         loader = [str(folder / LOADERS[arch]), "--library-path", wanted.pop("LD_LIBRARY_PATH")]

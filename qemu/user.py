@@ -53,17 +53,18 @@ def library(folder):
     """
     Puts the compiled oracle for aarch64 beside the packages in a folder of `site`.
 
-    Returns "", or one line that says why it cannot be had; tests against it are then left out.
+    Raises sysroot.NoSysroot if it cannot be had.
     """
     if (folder / LIBRARY).exists():
-        return ""
+        return
     wheel = f"{LIBRARY}=={importlib.metadata.version(LIBRARY)}"
     command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check",
                "--no-deps", "--only-binary=:all:", "--platform", "manylinux2014_aarch64",
                "--python-version", "3.13", "--target", folder, wheel]  # fmt: skip
     result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    lines = (result.stderr.strip() or "no reason given").splitlines()
-    return "" if result.returncode == 0 else f"pip: {lines[-1]}"
+    if result.returncode != 0:
+        lines = (result.stderr.strip() or "no reason given").splitlines()
+        raise sysroot.NoSysroot(f"pip: {lines[-1]}")
 
 
 def interpreter(cpu, folder):

@@ -66,3 +66,21 @@ def test_every_run_is_told_with_its_last_line(program, tmp_path, monkeypatch):
     outcomes = {o.names[0]: (o.is_good, o.line) for o in families.run_all(jobs, tmp_path)}
     assert outcomes == {"image": (True, "3 passed in 1 s"), "quant": (False, "1 failed, 2 passed"),
                         "model": (True, "no test ran")}  # fmt: skip
+
+
+def test_the_end_says_what_failed_and_why_tests_were_left_out(capsys):
+    skip = "SKIPPED [%d] tests/test_%s.py:%d: no such data\n"
+    outcomes = [
+        families.Outcome(("image",), "cortex-a53", True, "3 passed, 2 skipped in 1 s",
+                         skip % (2, "image", 7)),
+        families.Outcome(("quant",), "cortex-a72", False, "1 failed", "assert 1 == 2\n"
+                         + skip % (1, "quant", 9)),
+    ]  # fmt: skip
+    assert families.report(outcomes, 2) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split(maxsplit=3) == ["1/2", "cortex-a53", "image", outcomes[0].line]
+    assert "assert 1 == 2" in lines
+    assert lines[-2:] == ["skipped 3: no such data",
+                          "2 runs in 0 min: 1 failed: cortex-a72 quant"]  # fmt: skip
+    assert families.report(outcomes[:1], 1) == 0
+    assert capsys.readouterr().out.endswith("1 runs in 0 min: all passed\n")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from conftest import ROOT
-from qemu import sysroot, tools
+from qemu import build, sysroot, tools
 
 
 @pytest.fixture
@@ -105,19 +105,70 @@ WORDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", WORDS)
-def test_a_core_of_another_version_is_one_line_that_says_what_to_do(tmp_path, words):
+def tree_without(folder, left_out):
+    """Links the packages of this tree, without a file of kernel_llm, into a folder."""
     for path in ROOT.iterdir():
         if path.name in ("arena", "benches", "native", "qemu", "tokenizer", "README.md"):
-            (tmp_path / path.name).symlink_to(path)
-    (tmp_path / "kernel_llm").mkdir()
+            (folder / path.name).symlink_to(path)
+    (folder / "kernel_llm").mkdir()
     for path in (ROOT / "kernel_llm").iterdir():
-        if path.name != "_abi.py":
-            (tmp_path / "kernel_llm" / path.name).symlink_to(path)
+        if path.name != left_out:
+            (folder / "kernel_llm" / path.name).symlink_to(path)
+
+
+def check_one_line(words, folder):
+    found = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True,
+                           text=True, timeout=120)  # fmt: skip
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
+    assert "nosuch" in found.stderr or "run `make all`" in found.stderr
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_core_of_another_version_is_one_line_that_says_what_to_do(tmp_path, words):
+    tree_without(tmp_path, "_abi.py")
     text = (ROOT / "kernel_llm" / "_abi.py").read_text()
     other = text.replace("ABI_VERSION = const(", "ABI_VERSION = const(1 + ")
     (tmp_path / "kernel_llm" / "_abi.py").write_text(other)
-    found = subprocess.run([sys.executable, "-m", *words.split()], cwd=tmp_path,
-                           capture_output=True, text=True, timeout=120)  # fmt: skip
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
-    assert "nosuch" in found.stderr or "run `make all`" in found.stderr
+    check_one_line(words.split(), tmp_path)
+
+
+# What Python's own engine cannot stand in for.
+NEED_CORE = ["benches.suite --list", "benches.peers --list", "benches.prove --repeat 1"]
+
+
+@pytest.mark.parametrize("words", NEED_CORE)
+def test_a_core_that_is_not_built_is_one_line_that_says_what_to_do(tmp_path, words):
+    tree_without(tmp_path, "_kllm.abi3.so")
+    # An installation of this tree would find the one that is left out.
+    (tmp_path / "kernel_llm" / "_kllm.py").write_text("raise ModuleNotFoundError('no _kllm')\n")
+    check_one_line(words.split(), tmp_path)
+
+
+def test_an_arena_is_never_planned_by_the_python_engine(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kernel_llm._native_cffi", None)
+    monkeypatch.delattr("kernel_llm._native_cffi", raising=False)
+    with pytest.raises(ImportError):
+        build.arena_bytes("any", 64)
+
+
+MISUSE = {
+    "no tokens": ["qemu.run", "--tokens", "0"],
+    "memory below 0": ["qemu.run", "--ram", "-1"],
+    "no prompt": ["qemu.run", "--prompt", ""],
+    "no tokens to count": ["qemu.mix", "--tokens", "0"],
+    "no prompt to count": ["qemu.mix", "--prompt", ""],
+    "context below 0": ["qemu.build", "selftest", "--ctx", "-1"],
+    "no such family": ["qemu.families", "nosuch"],
+}
+
+
+@pytest.mark.parametrize("words", MISUSE.values(), ids=MISUSE.keys())
+def test_misuse_is_one_line_and_status_2(words):
+    found = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True,
+                           text=True, timeout=120)  # fmt: skip
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1), found.stderr
+
+
+def test_program_that_the_userland_lacks_is_named(tmp_path):
+    with pytest.raises(sysroot.NoSysroot, match="no program nosuch"):
+        sysroot.command_line(tmp_path, ["nosuch"])
