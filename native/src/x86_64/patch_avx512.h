@@ -10,7 +10,9 @@
 
 // Tokens of a tile share columns: few channels are large, and they are so in most tokens. Each
 // column is read as floats once for all tokens of a tile, which ends where the room for columns does.
-enum { TILE_TOKENS = 128, TILE_COLUMNS = 128, N_SLOT = 1024, LEAST_TOKENS = 8 };
+// A token passes by several groups at a time: where its columns stand is looked up once for them,
+// and what is added to lies in one run.
+enum { TILE_TOKENS = 128, TILE_COLUMNS = 128, TILE_GROUPS = 4, N_SLOT = 1024, LEAST_TOKENS = 8 };
 
 // Where a column stands in a group: the words of 16 rows, the bits in a word, the scales.
 struct place {
@@ -91,22 +93,6 @@ KLLM_INLINE __m512 read_column(const uint8_t *group, struct place place, uint32_
                : _mm512_fmadd_ps(q, d, load_scales(scales + KLLM_SCALE_BLOCK));
 }
 
-// Rows of one group times tokens of one tile.
-KLLM_INLINE void patch_group(float *y, uint32_t y_stride, uint32_t n_row,
-                             const float columns[][KLLM_GROUP], const struct tile *tile,
-                             const struct outlier *x) {
-    __mmask16 valid = (__mmask16)((1u << n_row) - 1);
-    for (uint32_t t = 0; t < tile->n_token; t++, y += y_stride, x += KLLM_N_OUTLIER) {
-        __m512 acc = _mm512_maskz_loadu_ps(valid, y);
-        KLLM_UNROLL
-        for (uint32_t k = 0; k < KLLM_N_OUTLIER; k++) {
-            __m512 column = _mm512_load_ps(columns[tile->column_of[t][k]]);
-            acc = _mm512_fmadd_ps(column, _mm512_set1_ps(x[k].x), acc);
-        }
-        _mm512_mask_storeu_ps(y, valid, acc);
-    }
-}
-
 // The sizes of a quantised type, and of a group of its rows.
 struct type {
     uint32_t block_bytes;
@@ -136,17 +122,53 @@ KLLM_INLINE void patch_one(float *y, const uint8_t *w, const struct outlier *x, 
     }
 }
 
+// Rows of n_group groups, a constant, times tokens of a tile; written: which rows of each group.
+KLLM_INLINE void patch_groups(float *y, const uint8_t *w, const struct tile *tile,
+                              const struct outlier *x, uint32_t y_stride, struct type type,
+                              uint32_t n_group, __mmask16 written) {
+    float columns[TILE_COLUMNS][TILE_GROUPS][KLLM_GROUP] __attribute__((aligned(64)));
+    for (uint32_t i = 0; i < tile->n_column; i++) {
+        struct place place = tile->places[i];
+        KLLM_UNROLL
+        for (uint32_t g = 0; g < n_group; g++) {
+            _mm512_store_ps(columns[i][g], read_column(w + g * type.group_bytes, place,
+                                                       type.block_bytes, type.scale_bytes));
+        }
+    }
+    for (uint32_t t = 0; t < tile->n_token; t++, y += y_stride, x += KLLM_N_OUTLIER) {
+        __m512 acc[TILE_GROUPS];
+        KLLM_UNROLL
+        for (uint32_t g = 0; g < n_group; g++) {
+            acc[g] = _mm512_maskz_loadu_ps(written, y + g * KLLM_GROUP);
+        }
+        KLLM_UNROLL
+        for (uint32_t k = 0; k < KLLM_N_OUTLIER; k++) {
+            const float(*column)[KLLM_GROUP] =
+                (const float(*)[KLLM_GROUP])columns[tile->column_of[t][k]];
+            KLLM_UNROLL
+            for (uint32_t g = 0; g < n_group; g++) {
+                acc[g] =
+                    _mm512_fmadd_ps(_mm512_load_ps(column[g]), _mm512_set1_ps(x[k].x), acc[g]);
+            }
+        }
+        KLLM_UNROLL
+        for (uint32_t g = 0; g < n_group; g++) {
+            _mm512_mask_storeu_ps(y + g * KLLM_GROUP, written, acc[g]);
+        }
+    }
+}
+
 KLLM_INLINE void patch_tile(float *y, const uint8_t *w, const struct tile *tile,
                             const struct outlier *x, uint32_t rows, uint32_t y_stride,
                             struct type type) {
-    float columns[TILE_COLUMNS][KLLM_GROUP] __attribute__((aligned(64)));
-    for (uint32_t r = 0; r < rows; r += KLLM_GROUP, w += type.group_bytes) {
-        for (uint32_t i = 0; i < tile->n_column; i++) {
-            _mm512_store_ps(columns[i],
-                            read_column(w, tile->places[i], type.block_bytes, type.scale_bytes));
-        }
-        patch_group(y + r, y_stride, min_u32(rows - r, KLLM_GROUP),
-                    (const float(*)[KLLM_GROUP])columns, tile, x);
+    uint32_t r = 0;
+    for (; r + TILE_GROUPS * KLLM_GROUP <= rows; r += TILE_GROUPS * KLLM_GROUP) {
+        patch_groups(y + r, w, tile, x, y_stride, type, TILE_GROUPS, 0xffff);
+        w += TILE_GROUPS * type.group_bytes;
+    }
+    for (; r < rows; r += KLLM_GROUP, w += type.group_bytes) {
+        __mmask16 written = (__mmask16)((1u << min_u32(rows - r, KLLM_GROUP)) - 1);
+        patch_groups(y + r, w, tile, x, y_stride, type, 1, written);
     }
 }
 
