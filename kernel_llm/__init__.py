@@ -51,7 +51,7 @@ def open(path: str | None = None, **options) -> "Model":
         n_ctx: positions of each sequence; the model's own, at most 2048, by default.
         threads: how many compute, 1 .. 64; all cores by default.
         kv: how keys and values are kept, "f16" (default), "f32" or "q8_0".
-        n_batch: tokens of a prompt in one pass, 1 .. 4096; 64 by default.
+        n_batch: most tokens of a prompt in one pass, 1 .. 4096; 64 by default.
         n_seq: sequences held at once, 1 .. 256; 1 by default.
         n_logits: rows of logits kept, where every token's are wanted.
         cpu: mask of the instruction sets that may be used; all by default.

@@ -35,7 +35,7 @@ class Model:
     n_ctx: positions of each sequence; the model's own context, at most 2048, by default.
     threads: how many compute; all cores by default.
     kv: how keys and values are kept: "f32", "f16" or "q8_0".
-    n_batch: tokens in one pass; longer prompts run in several. n_seq: sequences held at once.
+    n_batch: most tokens in one pass; longer prompts run in several. n_seq: sequences held at once.
     n_logits: rows of logits kept, for `eval` of several tokens with all their logits.
     cpu: mask of the instruction sets that may be used (KLLM_CPU_*).
 

@@ -464,7 +464,7 @@ uint32_t kllm_crc32(uint32_t crc, const void *bytes, uint64_t n_bytes);
 // What a caller fixes when opening a model.
 struct kllm_config {
     uint32_t n_ctx;    // positions per sequence, 1 .. n_ctx_train
-    uint32_t n_batch;  // tokens in one pass, 1 .. KLLM_MAX_BATCH
+    uint32_t n_batch;  // most tokens in one pass, 1 .. KLLM_MAX_BATCH
     uint32_t n_seq;    // sequences held at once, 1 .. KLLM_MAX_SEQ
     uint32_t n_logits; // rows of logits kept, n_seq or more
     uint32_t n_thread; // 1 .. KLLM_MAX_THREAD
@@ -530,8 +530,8 @@ enum kllm_logits {
 /// Runs n_token tokens through the model and appends them to their sequences.
 ///
 /// Token i is appended to sequence seqs[i] at that sequence's next position. Any mix is allowed:
-/// a whole prompt, one token, or tokens of several sequences. Calls longer than n_batch are run in
-/// passes of n_batch. The logits of a token depend on its own sequence alone, to the bit.
+/// a whole prompt, one token, or tokens of several sequences. Long calls are run in passes
+/// of at most n_batch. The logits of a token depend on its own sequence alone, to the bit.
 ///
 /// @param tokens  u32[n_token], each below n_vocab
 /// @param seqs   u32[n_token], each below n_seq

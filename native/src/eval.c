@@ -62,6 +62,17 @@ static void fill_pass(struct kllm_ctx *ctx, const uint32_t *tokens, const uint32
     }
 }
 
+// Tokens of a pass for each thread, or up to twice as many: enough to share out tokens instead of
+// rows, and few enough that what lies between two matrices stays in the second cache.
+enum { PASS_TOKENS = 64 };
+
+// Returns the tokens of each pass but the last, which has the same or fewer.
+static uint32_t pass_length(const struct kllm_config *config, uint32_t n_token) {
+    uint32_t n_pass =
+        max_u32(n_token / (PASS_TOKENS * config->n_thread), (n_token - 1) / config->n_batch + 1);
+    return (n_token - 1) / n_pass + 1;
+}
+
 int32_t kllm_eval(void *arena, const void *image, const uint32_t *tokens, const uint32_t *seqs,
                   uint32_t n_token, uint32_t logits) {
     struct kllm_ctx *ctx = arena;
@@ -69,8 +80,9 @@ int32_t kllm_eval(void *arena, const void *image, const uint32_t *tokens, const 
     if (status != KLLM_OK) {
         return status;
     }
-    for (uint32_t i = 0; i < n_token; i += ctx->config.n_batch) {
-        struct span part = {i, i + min_u32(ctx->config.n_batch, n_token - i)};
+    uint32_t n_each = pass_length(&ctx->config, n_token);
+    for (uint32_t i = 0; i < n_token; i += n_each) {
+        struct span part = {i, i + min_u32(n_each, n_token - i)};
         fill_pass(ctx, tokens, seqs, part, n_token, logits);
         kllm_team_run(ctx, image);
     }

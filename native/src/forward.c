@@ -4,7 +4,7 @@
 #include "pass.h"
 
 enum {
-    FEED_ROWS = 128,    // rows of gate and of up that are made before they are joined
+    FEED_ROWS = 256,    // rows of gate and of up that are made before they are joined
     SHARED_TOKENS = 64, // least tokens of a share that is tokens, not rows
 };
 
