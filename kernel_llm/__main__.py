@@ -6,12 +6,12 @@ import sys
 from kernel_llm import __version__
 from kernel_llm.terminal import TEXT_BYTES, Parser, positive, run_command
 
+_MODEL = "a .kllm image, a GGUF file or a pulled name"
 _AT_MOST = f"{TEXT_BYTES >> 20} MiB at most"
 
 
 def _add_model(parser):
-    parser.add_argument("model", nargs="?", help="a .kllm image, a GGUF file or a pulled name "
-                        "(default: the built-in model)")  # fmt: skip
+    parser.add_argument("model", nargs="?", help=f"{_MODEL} (default: the built-in model)")
 
 
 def _add_engine(parser):
@@ -106,7 +106,7 @@ def _add_text_verbs(add):
     _add_engine(p)
 
     p = add("chat", "a conversation in the terminal")
-    _add_model(p)
+    p.add_argument("model", help=f"{_MODEL}, of a chat model such as smollm2-135m")
     p.add_argument("--system", default="", metavar="TEXT", help="what the model is told first")
     p.add_argument("-n", "--tokens", type=positive, default=512, metavar="N",
                    help="longest answer (default 512)")  # fmt: skip
@@ -121,7 +121,7 @@ def _add_text_verbs(add):
     p.add_argument("--json", action="store_true", help="for a program to read")
 
     p = add("score", "how well a model predicts a text, token by token")
-    p.add_argument("model", help="a .kllm image, a GGUF file or a pulled name")
+    p.add_argument("model", help=_MODEL)
     p.add_argument("file", help=f"the text, {_AT_MOST}")
     p.add_argument("--tokens", type=positive, metavar="N", help="score the first N tokens only")
     p.add_argument("--json", action="store_true", help="for a program to read")

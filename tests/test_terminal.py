@@ -19,6 +19,7 @@ WRONG = [
     (("nosuch",), "invalid choice"),
     ((*GENERATE, "--nosuch"), "--nosuch"),
     (("score",), "required: model, file"),
+    (("chat",), "required: model"),
     ((*GENERATE, "--threads", "0"), "'0' is not a whole number of 1 or more"),
     ((*GENERATE, "--threads", "two"), "'two' is not a whole number"),
     ((*GENERATE, "--threads", "10000"), "threads is 10000, not within 1"),
