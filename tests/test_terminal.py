@@ -97,8 +97,8 @@ def test_any_bytes_pass_in_any_locale(locale):
 
 @pytest.mark.parametrize("words", [
     "benches.prove --repeat 99 --samples 10 --busy 1",
-    "benches.suite --only arena --samples 9999999",
-    "benches.suite --only arena --samples 9999999 --against HEAD", "kernel_llm tokenize",
+    "benches.suite --only arena --samples 1000000",
+    "benches.suite --only arena --samples 1000000 --against HEAD", "kernel_llm tokenize",
     "tokenizer count " + VOCAB,
 ])  # fmt: skip
 @pytest.mark.parametrize("ask, status", [
@@ -113,7 +113,8 @@ def test_who_asks_a_command_to_end_ends_all_it_started(words, ask, status, tmp_p
     time.sleep(2)
     ask(process.pid)
     error = process.stderr.read()  # to its end: nobody is left who could write
-    assert process.wait(30) == status and b"Traceback" not in error and error.count(b"\n") <= 1
+    told = [line for line in error.splitlines() if line and not line.startswith(b"building HEAD")]
+    assert (process.wait(30), told) == (status, [])
 
 
 def test_a_person_at_a_terminal_is_told_that_text_is_waited_for():
