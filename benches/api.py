@@ -12,7 +12,7 @@ The suite from Python.
 import sys
 from dataclasses import dataclass, replace
 
-from benches import session, stats, table
+from benches import inference, session, stats, table
 from benches.declare import Selection, collect
 from benches.gate import N_LEAST, THRESHOLD, is_slower
 from benches.run import Options
@@ -190,7 +190,7 @@ def check_regression(baseline, current, threshold=THRESHOLD):
     if min(baseline.iterations, current.iterations) < N_LEAST or baseline.min == 0:
         return False
     return (is_slower(baseline.values, current.values, threshold)
-            and stats.ratio(baseline.values, current.values).lo > 1)  # fmt: skip
+            and inference.ratio(baseline.values, current.values).lo > 1)  # fmt: skip
 
 
 def _one(key, config):

@@ -10,8 +10,9 @@ COUNTS = (1, 2, 4, 8)
 
 
 def declare(selection):
-    reason = why_not(SHAPES[SIZE], DTYPE)
-    if reason:
+    if not any(selection.wants(f"batch/{n_seq}") for n_seq in COUNTS):
+        return []
+    if reason := why_not(SHAPES[SIZE], DTYPE):
         return [Skipped(f"batch/{n_seq}", reason) for n_seq in COUNTS]
     shape = SHAPES[SIZE]
     n_bytes = weight_bytes(shape, DTYPE)

@@ -6,7 +6,7 @@ import io
 import json
 from pathlib import Path
 
-from benches import stats, table
+from benches import inference, stats, table
 from benches.declare import UsageError
 from benches.result import write_text
 
@@ -67,7 +67,7 @@ def bencher(run):
         if not row.samples:
             continue
         name, scale = measures.get(row.unit, (row.unit + "s", 1.0))
-        interval = stats.median_interval(row.values)
+        interval = inference.median_interval(row.values)
         out[row.id] = {
             name: {
                 "value": interval.point * scale,

@@ -10,7 +10,7 @@ reasons and the error rates.
 
 from dataclasses import dataclass
 
-from benches import stats
+from benches import inference, stats
 from benches.result import baseline_of, differing
 
 PASS, REGRESSION, USAGE, INCONCLUSIVE, NOT_COMPARABLE = range(5)  # exit statuses
@@ -33,7 +33,7 @@ class Verdict:
     """
     What is said of a row: verdict, and the figures it rests on.
 
-    ratios are current / base, above 1 is slower; interval a stats.Interval; p of Mann-Whitney.
+    ratios are current / base, above 1 is slower; interval a inference.Interval; p of Mann-Whitney.
     """
 
     id: str
@@ -65,8 +65,8 @@ def judge(base, current, threshold=THRESHOLD):
     ratio_min = min(ys) / min(xs)
     median_then, median_now = stats.median(xs), stats.median(ys)
     ratio_median = median_now / median_then
-    interval = stats.ratio(xs, ys, LEVEL)
-    _, p = stats.mann_whitney(xs, ys)
+    interval = inference.ratio(xs, ys, LEVEL)
+    _, p = inference.mann_whitney(xs, ys)
     verdict, why = SAME, ""
     if min(len(xs), len(ys)) < N_LEAST:
         verdict, why = UNSURE, TOO_FEW

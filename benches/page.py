@@ -6,7 +6,7 @@ import json
 import string
 from pathlib import Path
 
-from benches import stats, table
+from benches import inference, stats, table
 from benches.result import dump, write_text
 
 TEMPLATE = Path(__file__).with_suffix(".html")
@@ -80,7 +80,7 @@ def _table(name, lines, past):
 
 def _row(line, past):
     row, s = line.best, line.best.summary
-    interval = stats.median_interval(row.values)
+    interval = inference.median_interval(row.values)
     half = (interval.hi - interval.lo) / 2 / (s.median or 1)
     cells = [
         (_safe(line.key), None),

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from benches import gate, machine, stats
+from benches import gate, inference, machine
 from benches.declare import Selection, UsageError, collect
 from benches.progress import progress
 from benches.result import IDENTITY, ResultError, Run, write_text
@@ -133,10 +133,10 @@ class Tally:
             n, is_slow = self._total(seen), float(delay) >= 10
             wrong = seen["pass"] if is_slow else seen["regression"]
             what = "missed" if is_slow else "false alarms"
-            bound = stats.binomial_upper(wrong, n) if n else 1.0
+            bound = inference.binomial_upper(wrong, n) if n else 1.0
             text = f"{what} {wrong} of {n}, at most {bound * 100:.2g} %"
             if not is_slow and n:
-                each = stats.binomial_upper(seen["wrong_rows"], n * n_row)
+                each = inference.binomial_upper(seen["wrong_rows"], n * n_row)
                 text += f"; of rows {each * 100:.2g} %"
             counts = (seen["pass"], seen["regression"], seen["inconclusive"])
             yield "{:>9} % {:>6} {:>11} {:>13}  {}".format(delay, *counts, text)

@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benches import stats
+from benches import inference
 from benches.declare import UsageError
 from benches.result import Row
 
@@ -240,7 +240,7 @@ def warm_up(probe, least, limit_ns):
     while least > 0:
         seen.append(probe.time_once())
         is_due = len(seen) >= least and len(seen) % 10 == 0
-        if is_due and (len(seen) >= 10 * least or stats.trend(seen[-TREND_WINDOW:]) > TREND_Z):
+        if is_due and (len(seen) >= 10 * least or inference.trend(seen[-TREND_WINDOW:]) > TREND_Z):
             break
         if time.perf_counter_ns() - start > limit_ns:
             break

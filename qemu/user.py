@@ -38,7 +38,8 @@ def site():
     extension = cross.build_cross_extension(target)
     folder = target.build_dir / "site"
     for package in PACKAGES:
-        shutil.rmtree(folder / package, ignore_errors=True)
+        if (folder / package).exists():
+            shutil.rmtree(folder / package)
         shutil.copytree(build.ROOT / package, folder / package,
                         ignore=shutil.ignore_patterns("*.so", "__pycache__"))  # fmt: skip
     for oracle in ORACLES:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benches import BenchmarkConfig, api, gate, prove, suite, table
+from benches import gate, prove, suite
 from benches.against import BuildError, Pairs, build
 from benches.declare import Selection, collect
 from benches.result import Row, Run, load, save
 from benches.run import Options
-from benches.session import Report
 
 ROOT = Path(__file__).resolve().parent.parent
 FAST = ["--samples", "20", "--warmup", "2", "--seconds", "2"]
@@ -286,71 +285,6 @@ def test_pairs_of_one_build_agree_and_see_a_slow_down():
 def test_a_revision_that_does_not_exist_is_named():
     with pytest.raises(BuildError, match="no-such-thing"):
         build("no-such-thing")
-
-
-def test_python_interface_measures_and_judges(capsys):
-    config = BenchmarkConfig(warmup_iterations=2, measurement_iterations=20)
-    found = api.bench_arena(config)
-    assert found.iterations == 20
-    assert 0 < found.min <= found.median <= found.max and found.stddev >= 0
-    assert found.throughput == 1 / found.median and found.has_outliers() in (True, False)
-    results = api.run_benchmark_suite(config, only=("arena", "dot"))
-    results.print_summary()
-    assert "dot/f32/384" in capsys.readouterr().out
-    assert set(results) == {"arena/1024", "dot/f32/384"}
-
-
-@pytest.mark.parametrize(("factor", "threshold", "expected"),
-                         [(1.0, 1.1, False), (1.08, 1.1, False), (1.12, 1.1, True),
-                          (1.12, 1.2, False), (0.5, 1.1, False)])  # fmt: skip
-def test_check_regression_by_threshold(factor, threshold, expected):
-    base = [1e-6 * (1 + 0.001 * (i % 7)) for i in range(40)]
-    a = api.BenchmarkStats(base)
-    b = api.BenchmarkStats([factor * v for v in base])
-    assert api.check_regression(a, b, threshold) is expected
-
-
-def test_check_regression_needs_samples():
-    a, b = api.BenchmarkStats([1e-6] * 5), api.BenchmarkStats([2e-6] * 5)
-    assert api.check_regression(a, b) is False
-
-
-@pytest.mark.parametrize("fields", [{"warmup_iterations": -1}, {"measurement_iterations": 0},
-                                    {"measurement_iterations": 1.5},
-                                    {"seconds": float("nan")}], ids=str)  # fmt: skip
-def test_config_refuses_numbers_without_sense(fields):
-    with pytest.raises(ValueError):
-        BenchmarkConfig(**fields)
-
-
-def made_report():
-    rows = [
-        Row("mine/c", (2000,) * 5, key="mine", level="scalar", work={"flop": 100, "byte": 400,
-            "foot": 400}, seconds_target=1e-6),
-        Row("mine/avx2", (500,) * 5, key="mine", level="simd", work={"flop": 100, "byte": 400,
-            "foot": 400}, seconds_target=1e-6),
-        Row("late", (2000,) * 5, level="scalar", seconds_target=1e-6),
-        Row("stream/read/4K", (1000,) * 5, work={"byte": 1600, "foot": 4096}),
-    ]  # fmt: skip
-    fingerprint = {"clock": "wall", "cpu": "A", "arch": "x", "cores": 1, "board": None,
-                   "governor": None, "timer_step_ns": 1}  # fmt: skip
-    return Report(Run(rows, fingerprint), reasons={})
-
-
-def test_table_joins_levels_and_judges_the_best():
-    lines = {line.key: line for line in table.lines(made_report().run)}
-    mine = lines["mine"]
-    assert (mine.gain, mine.verdict, lines["late"].verdict) == (4.0, "pass", "MISS")
-    # 400 bytes in 500 ns are 0.8 GB/s, half of what the stream row reads
-    assert mine.limit == pytest.approx(0.5) and table.rate(mine.best) == "0.20 GF/s"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [
-    (1.5e-9, "1.50ns"), (0.0, "0.00ns"), (999e-9, "999ns"), (1e-6, "1.00us"), (12.34e-6, "12.3us"),
-    (0.5, "500ms"), (2.0, "2.00s "), (None, ""),
-])  # fmt: skip
-def test_quantity_has_three_digits(seconds, text):
-    assert table.quantity(seconds) == text
 
 
 def test_interrupt_from_the_keyboard_keeps_what_was_measured(capsys, tmp_path):

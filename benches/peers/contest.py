@@ -5,7 +5,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field, replace
 
-from benches import stats, table
+from benches import inference, stats, table
 from benches.declare import Bench
 from benches.remote import BuildError, RemoteProbe
 from benches.run import Options, Probe, measure
@@ -79,7 +79,7 @@ class Outcome:
         """Returns the Interval of a side's time over that of the first; None for itself."""
         if name == self.first:
             return None
-        return stats.ratio(self.seconds[self.first], self.seconds[name])
+        return inference.ratio(self.seconds[self.first], self.seconds[name])
 
     def verdicts(self):
         """Yields the Verdict of each target whose side was there."""
