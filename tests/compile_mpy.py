@@ -10,8 +10,22 @@ import sys
 import tempfile
 from pathlib import Path
 
-from conftest import ROOT
-from test_rules import SHARED_MODULES
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("kernel_llm", "arena", "tokenizer")
+# CPython only: they pack, fetch, draw or talk to people.
+CPYTHON_ONLY = {
+    "__main__.py", "_native_cffi.py", "builtin.py", "commands.py", "files.py",
+    "layout.py", "opening.py", "pack.py", "progress.py", "pull.py", "quantize.py",
+    "terminal.py", "weights.py",
+}  # fmt: skip
+CPYTHON_ONLY_FOLDERS = {"kernel_llm/data", "kernel_llm/tokenizer"}
+SHARED_MODULES = [
+    path
+    for folder in PACKAGES
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path.name not in CPYTHON_ONLY
+    and str(path.parent.relative_to(ROOT)) not in CPYTHON_ONLY_FOLDERS
+]
 
 
 def compile_modules(folder):

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def pytest_xdist_make_scheduler(config, log):
             return "builders" if stem in BUILDERS else stem
 
     return ByFile(config, log)
+
+
+def needs(*programs):
+    """Returns a mark by which tests are left out where one of the programs is missing."""
+    missing = [name for name in programs if shutil.which(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"no {', '.join(missing)}: `make test` says "
+                              "what brings it")  # fmt: skip
 
 
 def pytest_report_header():

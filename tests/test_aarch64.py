@@ -3,7 +3,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,18 +10,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
-pytestmark = pytest.mark.skipif(
-    any(shutil.which(tool) is None for tool in TOOLS), reason="`make qemu` installs " + TOOLS[0]
-)
+from benches import gate
+from benches.result import load
+from conftest import ROOT, needs
+from qemu import build, families, sysroot, user
+from test_kernels import build_check
 
-from benches import gate  # noqa: E402
-from benches.result import load  # noqa: E402
-from qemu import build, families, sysroot, user  # noqa: E402
-from test_kernels import build_check  # noqa: E402
-
+pytestmark = needs("aarch64-linux-gnu-gcc", "qemu-aarch64")
 CPUS = user.CPUS
 # Every family of kernels, engine and tokenizer once, where instructions differ twice; every one on
 # every core is `make qemu-full`.

@@ -5,21 +5,15 @@ import shutil
 import struct
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-TOOLS = ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objdump", "qemu-system-aarch64")
-pytestmark = pytest.mark.skipif(
-    any(shutil.which(tool) is None for tool in TOOLS), reason="`make qemu` installs " + TOOLS[0]
-)
+from benches import gate
+from benches.result import ResultError
+from conftest import ROOT, needs
+from qemu import board, build, counts, elf, run, sysroot
 
-from benches import gate  # noqa: E402
-from benches.result import ResultError  # noqa: E402
-from qemu import board, build, counts, elf, run, sysroot  # noqa: E402
-
+pytestmark = needs("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objdump", "qemu-system-aarch64")
 IMAGES = sorted(build.IMAGES)
 CPUS = board.CPUS
 

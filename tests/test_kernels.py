@@ -3,15 +3,13 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "native"))
-import build  # noqa: E402
-import kernels_table  # noqa: E402
+import build
+import kernels_table
+from conftest import ROOT
 
 C_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-ffp-contract=off", "-fno-strict-aliasing",
            "-Wall", "-Wextra", "-Werror"]  # fmt: skip

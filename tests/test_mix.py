@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instructions that run on an emulated board, by kind and by token: the plugin of QEMU."""
 
-import shutil
-
 import pytest
 
+from conftest import needs
 from qemu import board, build, mix, peer, run, sysroot
-from test_images import pytestmark  # noqa: F401  (the same programs are needed)
 
+pytestmark = needs("aarch64-linux-gnu-gcc", "qemu-system-aarch64")
 N_TURN = 1000
 PROGRAM = f"""
     .global _start
@@ -104,7 +103,7 @@ int main(int argc, char **argv) {
 """
 
 
-@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="`make test` installs it")
+@needs("qemu-aarch64")
 def test_cost_of_a_token_is_told_from_what_starting_takes(tmp_path, monkeypatch):
     monkeypatch.setattr(peer, "FOLDER", tmp_path)
     source, program = tmp_path / "engine.c", tmp_path / "engine"

@@ -7,15 +7,13 @@ import sys
 import pytest
 from elftools.elf.elffile import ELFFile
 
+import build
 from arena.plan import Plan, config_bytes
 from benches.alloc import SOURCE
 from conftest import ROOT
 from kernel_llm import _abi
 from kernel_llm import _native as native
 from kernel_llm.opening import open_image
-
-sys.path.insert(0, str(ROOT / "native"))
-import build
 
 # What gcc emits calls to even in freestanding code, and what the one file with threads needs.
 ALLOWED = {"memcpy", "memmove", "memset", "memcmp", "_GLOBAL_OFFSET_TABLE_"}

@@ -1,15 +1,12 @@
 """The proofs of tests/proof hold, and each fails for a core with one condition left out."""
 
 import shutil
-import sys
 
+import prove
 import pytest
 
 from conftest import ROOT
 from qemu.sysroot import NoSysroot
-
-sys.path.insert(0, str(ROOT / "tests" / "proof"))
-import prove
 
 LONG = {"prove_plan"}  # minutes
 PROOFS = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else [])

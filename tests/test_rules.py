@@ -2,17 +2,14 @@
 
 import ast
 import re
-import shutil
 import subprocess
-import sys
 
 import pytest
 
-from conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "native"))
 import abi
 import build
+from compile_mpy import PACKAGES, SHARED_MODULES
+from conftest import ROOT, needs
 
 KERNEL = re.compile(
     r"(argmax|attn_mix|dequantize|dot|gelu|layernorm|matmul|patch|pick|quantize|rmsnorm|rope|"
@@ -23,17 +20,9 @@ KERNEL = re.compile(
 MANIFEST = re.compile(r"KLLM_KERNEL\((\w+), (\w+), (\w+), ")
 CORE_HEADERS = {"stddef.h", "stdint.h", "float.h", "immintrin.h", "arm_neon.h", "cpuid.h"}
 HOSTED = {"threads_linux.c", "cpu_aarch64_linux.c"}
-PACKAGES = ("kernel_llm", "arena", "tokenizer")
 SHARED_IMPORTS = {"sys", "struct", "array", "io", "os", "time", "micropython", "hashlib",
                   "binascii", "importlib", "math", "kernel_llm", "arena", "tokenizer", "ffi",
                   "uctypes"}  # fmt: skip
-# CPython only: they pack, fetch, draw or talk to people.
-CPYTHON_ONLY = {
-    "__main__.py", "_native_cffi.py", "builtin.py", "commands.py", "files.py",
-    "layout.py", "opening.py", "pack.py", "progress.py", "pull.py", "quantize.py",
-    "terminal.py", "weights.py",
-}  # fmt: skip
-CPYTHON_ONLY_FOLDERS = {"kernel_llm/data", "kernel_llm/tokenizer"}
 TEXT_FILES = ("*.py", "*.c", "*.h", "*.S", "*.md", "*.toml", "*.sh", "*.def", "*.ld", "*.json")
 
 
@@ -75,7 +64,7 @@ def test_the_generated_module_is_fresh():
     assert (ROOT / "kernel_llm" / "_abi.py").read_text() == abi.text()
 
 
-@pytest.mark.skipif(shutil.which("c++") is None, reason="no compiler of C++")
+@needs("c++")
 def test_the_header_is_one_for_programs_in_cpp(tmp_path):
     program = '#include "kllm.h"\nint main() { return kllm_abi_version() == 0; }\n'
     (tmp_path / "main.cc").write_text(program)
@@ -100,15 +89,6 @@ def test_every_public_function_is_used_or_tested():
                    for p in (ROOT / d).rglob("*") if p.suffix in (".py", ".c"))  # fmt: skip
     for name, _, _ in abi.functions(code, ffi):
         assert re.search(rf"\b{name}\b", text), name
-
-
-SHARED_MODULES = [
-    path
-    for folder in PACKAGES
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if path.name not in CPYTHON_ONLY
-    and str(path.parent.relative_to(ROOT)) not in CPYTHON_ONLY_FOLDERS
-]
 
 
 @pytest.mark.parametrize("path", SHARED_MODULES, ids=lambda p: f"{p.parent.name}/{p.name}")
