@@ -133,15 +133,17 @@ class Model:
 
     def length(self, seq: int = 0) -> int:
         """Returns how many tokens a sequence holds. Raises KllmError RANGE if there is none."""
-        n_token = native.kllm_seq_length(self._arena, seq)
+        n_token = native.kllm_seq_length(self._arena, seq) if seq >= 0 else _abi.KLLM_ERR_RANGE
         if n_token < 0:
             self._check(n_token, "no sequence %d" % seq)
         return n_token
 
     def reset(self, seq: int = 0, keep: int = 0) -> None:
-        """Cuts a sequence back to its first `keep` tokens."""
-        self._check(native.kllm_seq_cut(self._arena, seq, keep), "no sequence %d of %d tokens"
-                    % (seq, keep))  # fmt: skip
+        """Cuts a sequence back to its first `keep` tokens. Raises KllmError if it has fewer."""
+        status = _abi.KLLM_ERR_RANGE
+        if seq >= 0 and keep >= 0:
+            status = native.kllm_seq_cut(self._arena, seq, keep)
+        self._check(status, "no sequence %d of %d tokens" % (seq, keep))
 
     def eval(self, tokens, seqs, logits: str = "last") -> None:
         """
@@ -227,8 +229,10 @@ class Model:
         """
         out = array("f", [0.0])
         top1 = array("I", [0])
-        status = native.kllm_score(self._arena, self._image, row, token, native.pointer(out),
-                                   native.pointer(top1))  # fmt: skip
+        status = _abi.KLLM_ERR_RANGE
+        if row >= 0 and token >= 0:
+            status = native.kllm_score(self._arena, self._image, row, token, native.pointer(out),
+                                       native.pointer(top1))  # fmt: skip
         not_finite = status == _abi.KLLM_ERR_FORMAT
         self._check(status, NOT_FINITE if not_finite else "no such row or token")
         return out[0], top1[0]

@@ -332,6 +332,19 @@ def test_tokens_and_sequences_must_be_as_many(tiny_models):
         assert model.length() == 0
 
 
+def test_a_negative_number_is_out_of_range(tiny_models):
+    with Model(open_image(tiny_models("llama", "q8_0")), n_ctx=8, threads=1) as model:
+        model.prefill([1, 2])
+        for call in (
+            lambda: model.length(-1), lambda: model.reset(-1), lambda: model.reset(keep=-1),
+            lambda: model.prefill([1], -1), lambda: model.score(-1), lambda: model.score(1, -1),
+            lambda: model.eval([-1], [0]), lambda: model.eval([1], [-1]),
+        ):  # fmt: skip
+            with pytest.raises(KllmError, match="RANGE"):
+                call()
+        assert model.length() == 2
+
+
 def test_a_closed_model_computes_nothing_and_reads_nothing(tiny_models):
     model = Model(open_image(tiny_models("llama", "q8_0")), n_ctx=8, threads=2)
     model.prefill([1, 2])
