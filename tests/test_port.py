@@ -151,7 +151,7 @@ def test_engine_is_named_and_the_python_one_taken_where_there_is_no_library(
     assert output_of(alone, script, image, **bare) == "python\n"
     refused = run(alone, script, image, KLLM_ENGINE="native", **bare)
     assert refused.returncode == 1
-    assert b"run `make`" in refused.stderr
+    assert b"run `make all`" in refused.stderr
     (tmp_path / "kernel_llm" / "_kllm.abi3.so").write_bytes(b"no library")
     refused = run(alone, script, image, **bare)
     assert refused.returncode == 1 and b"cannot be loaded" in refused.stderr
