@@ -13,13 +13,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from benches import machine
+from benches.machine import ROOT
 from benches.remote import BuildError, Process, RemoteProbe
 from benches.result import Run
 from benches.run import measure as measure_units
 from benches.run import timer_step
 from benches.session import batches
 
-ROOT = Path(__file__).resolve().parent.parent
 WORKER = Path(__file__).resolve().parent / "worker.py"
 
 

@@ -15,8 +15,6 @@ from pathlib import Path
 
 from benches import machine
 
-ROOT = Path(__file__).resolve().parent.parent
-
 SOURCE = Path(__file__).resolve().parent / "count_alloc.c"
 
 
@@ -33,8 +31,8 @@ def count(ids, selection_json, seconds):
     environment = {**os.environ, "LD_PRELOAD": str(library)}
     request = json.dumps({"ids": list(ids), "selection": selection_json})
     try:
-        done = subprocess.run(child, input=request, capture_output=True, text=True, cwd=ROOT,
-                              env=environment, timeout=seconds)  # fmt: skip
+        done = subprocess.run(child, input=request, capture_output=True, text=True,
+                              cwd=machine.ROOT, env=environment, timeout=seconds)  # fmt: skip
     except subprocess.TimeoutExpired:
         return {}, "counting took too long"
     if done.returncode != 0:

@@ -8,10 +8,8 @@ import hashlib
 
 import numpy as np
 
-from benches.declare import STREAM_BYTES, Bench
+from benches.declare import CONTROL, STREAM_BYTES, Bench
 from benches.kernels import floats, runner, variants, zeros
-
-CONTROL = "control/sha256"
 
 
 def declare(selection):

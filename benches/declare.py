@@ -13,6 +13,10 @@ from pathlib import Path
 STREAM_BYTES = {"4K": 4 << 10, "16K": 16 << 10, "256K": 256 << 10, "2M": 2 << 20,
                 "16M": 16 << 20, "64M": 64 << 20}  # fmt: skip
 
+# Work that is not ours, by which a change of the machine is told from a change of the code.
+CONTROL = "control/sha256"
+NOT_OURS = ("control/", "stream/")
+
 
 class UsageError(Exception):
     """Something was asked for that there is not; the message is one line."""

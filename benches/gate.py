@@ -11,6 +11,7 @@ reasons and the error rates.
 from dataclasses import dataclass
 
 from benches import inference, stats
+from benches.declare import CONTROL, NOT_OURS
 from benches.result import baseline_of, differing
 
 PASS, REGRESSION, USAGE, INCONCLUSIVE, NOT_COMPARABLE = range(5)  # exit statuses
@@ -20,7 +21,6 @@ SECONDS_LEAST = 0.6e-9  # two cycles: an unchanged loop of a dozen takes one mor
 SOFT = 1.01  # exact instruction counts: worth a word, no failure
 N_LEAST = 10  # samples a side below which nothing is said
 TOO_FEW = f"fewer than {N_LEAST} samples"
-CONTROL = "control/sha256"
 CONTROL_DRIFT = 1.05  # the machine itself may differ by this much
 LEVEL = 0.95
 
@@ -174,7 +174,7 @@ def _all_exact(run, ids):
 
 
 def _counts(row_id, judged):
-    if row_id.startswith(("control/", "stream/")):
+    if row_id.startswith(NOT_OURS):
         return False
     return judged is None or row_id in judged
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benches import inference
-from benches.declare import UsageError
+from benches.declare import CONTROL, UsageError
 from benches.result import Row
 
 MIN_STEPS = 100  # timer steps in a sample, at least
@@ -85,7 +85,7 @@ class Probe:
         self.samples = []
         self.spent_ns = 0
         matches = fnmatch.fnmatchcase(bench.key, options.slow_only)
-        matches = matches and not bench.key.startswith("control/")  # that stands for the machine
+        matches = matches and bench.key != CONTROL  # that stands for the machine
         self._factor = 1 + options.slow / 100 if matches else 1.0
         self._copies = [bench.make() for _ in range(bench.copies)]
         self._run = self._copies[0]

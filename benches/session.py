@@ -6,11 +6,10 @@ import time
 from dataclasses import asdict, dataclass, replace
 
 from benches import alloc, counters, machine
-from benches.declare import OWN, BenchFailed, Skipped
+from benches.declare import NOT_OURS, OWN, BenchFailed, Skipped
 from benches.result import Run
 from benches.run import Probe, measure, pinned, timer_step
 
-NOT_OURS = ("stream/", "control/")
 N_COUNTED = 3  # samples under the hardware counters
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benches.declare import UsageError
+from benches.machine import ROOT
 from benches.peers.models import AVX2, IK, LLAMA, OURS, folder
 from benches.remote import BuildError, Process
 
 # What __main__.py sets for the libraries it loads itself; an engine has the threads of its row.
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS")
-ROOT = Path(__file__).resolve().parents[2]
 INSTALL = 'CMAKE_ARGS="{flags}" pip install --no-cache-dir --no-binary {package} {more}{package}'
 PACKAGE = "llama-cpp-python"
 NATIVE_FLAGS = "-DGGML_NATIVE=ON"
