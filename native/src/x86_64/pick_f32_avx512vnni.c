@@ -9,7 +9,7 @@
 
 // Candidates that one register ranks; elements of a word of marks; words of marks, one of them for
 // the end.
-enum { N_KEY = 6, WORD = 64, MAX_WORD = 64 };
+enum { N_KEY = 8, WORD = 64, MAX_WORD = 64 };
 
 // Magnitudes of the first n of 16 floats, zeros behind.
 KLLM_INLINE __m512 magnitudes(const float *x, uint32_t n) {
@@ -130,8 +130,9 @@ static int take_ranked(struct outlier *out, float *x, uint32_t n, uint64_t words
         return 0;
     }
     struct outlier ranked[N_KEY] = {{0.0f, 0}};
-    __m512i keys = _mm512_setr_epi64((int64_t)key[0], (int64_t)key[1], (int64_t)key[2],
-                                     (int64_t)key[3], (int64_t)key[4], (int64_t)key[5], 0, 0);
+    __m512i keys =
+        _mm512_setr_epi64((int64_t)key[0], (int64_t)key[1], (int64_t)key[2], (int64_t)key[3],
+                          (int64_t)key[4], (int64_t)key[5], (int64_t)key[6], (int64_t)key[7]);
     KLLM_UNROLL
     for (uint32_t k = 0; k < N_KEY; k++) {
         __mmask8 above = _mm512_cmpgt_epu64_mask(keys, _mm512_set1_epi64((int64_t)key[k]));
