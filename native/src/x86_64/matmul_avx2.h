@@ -13,9 +13,9 @@
 // Groups of a tile: one token takes 1 or 2 of them, several tokens 1.
 enum { TILE_TOKENS = 4, TILE_GROUPS = 2 };
 
-// How far ahead weights are asked for where reading is the limit, in the second cache: of what one
-// token reads, and of what several read; the CPU itself does not look into the next page.
-enum { ONE_AHEAD_BYTES = 16 * 1024, AHEAD_BYTES = 4096 };
+// How far ahead weights are asked for, in the second cache, by one token and at most by one tile of
+// several; the CPU itself does not look into the next page.
+enum { ONE_AHEAD_BYTES = 16 * 1024, AHEAD_BYTES = 32 * 1024 };
 
 // What differs between the weight types; always a compile-time constant.
 struct weight_type {
@@ -35,6 +35,8 @@ struct tile {
     uint32_t rows;      // from the first row on: what is written
     uint32_t cols;
     uint32_t y_stride;
+    uint32_t n_line;  // lines that several tokens ask for with each block
+    const char *next; // the first of them
 };
 
 // The 4 bytes at p, 8 times.
@@ -175,7 +177,11 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     for (uint32_t g = 0; g < n_group; g++) {
         group[g] = p->w + min_u32(g, last) * p->group_bytes;
     }
+    const char *next = p->next;
     for (uint32_t b = 0; b < n_block; b++) {
+        for (uint32_t i = 0; n_token > 1 && i < p->n_line; i++, next += KLLM_CHUNK) {
+            _mm_prefetch(next, _MM_HINT_T1);
+        }
         const uint8_t *q = p->x + b * KLLM_QK;
         const uint8_t *d = p->x + p->cols + b * 4;
         KLLM_UNROLL
@@ -218,37 +224,43 @@ KLLM_INLINE void multiply_one(struct tile p, uint32_t rows, struct weight_type t
     }
 }
 
-// Several tokens: a group stays in the cache while all tokens pass by.
+// A tile of several tokens by a group.
+KLLM_INLINE void multiply_group(const struct tile *p, uint32_t n_token, struct weight_type type) {
+    switch (n_token) {
+    case 2:
+        multiply_tile(p, 2, 1, type);
+        break;
+    case 3:
+        multiply_tile(p, 3, 1, type);
+        break;
+    default:
+        multiply_tile(p, TILE_TOKENS, 1, type);
+        break;
+    }
+}
+
+// Several tokens: a group stays in the cache while all tokens pass by, in tiles as even as may be.
+// With each block they ask for some lines of what follows: of the next group, or, since one tile
+// alone is bound by reading, of what lies farther ahead.
 KLLM_INLINE void multiply_many(struct tile p, uint32_t rows, uint32_t n_token,
                                struct weight_type type) {
     const uint8_t *x = p.x;
     float *y = p.y;
-    // One tile of tokens is bound by reading, too: the keys of attention, say.
-    uint64_t ahead = n_token <= TILE_TOKENS ? p.group_bytes : 0;
+    uint32_t n_tile = (n_token + TILE_TOKENS - 1) / TILE_TOKENS;
+    uint32_t n_block = p.cols / KLLM_QK;
+    uint32_t group_bytes = (uint32_t)p.group_bytes;
+    uint32_t ahead = n_tile > 1 ? group_bytes : min_u32(4 * group_bytes, AHEAD_BYTES);
+    uint32_t n_line = (group_bytes / KLLM_CHUNK + n_tile * n_block - 1) / (n_tile * n_block);
     for (uint32_t r = 0; r < rows; r += KLLM_GROUP, p.w += p.group_bytes) {
         p.rows = min_u32(KLLM_GROUP, rows - r);
-        for (uint32_t off = 0; off < ahead; off += KLLM_CHUNK) {
-            _mm_prefetch((const char *)p.w + AHEAD_BYTES + off, _MM_HINT_T1);
-        }
-        uint32_t n_tile;
-        for (uint32_t t = 0; t < n_token; t += n_tile) {
-            n_tile = min_u32(TILE_TOKENS, n_token - t);
+        for (uint32_t i = 0, t = 0, end; i < n_tile; i++, t = end) {
+            end = (i + 1) * n_token / n_tile;
             p.x = x + t * p.row_bytes;
             p.y = y + (uint64_t)t * p.y_stride + r;
-            switch (n_tile) {
-            case 1:
-                multiply_tile(&p, 1, 1, type);
-                break;
-            case 2:
-                multiply_tile(&p, 2, 1, type);
-                break;
-            case 3:
-                multiply_tile(&p, 3, 1, type);
-                break;
-            default:
-                multiply_tile(&p, TILE_TOKENS, 1, type);
-                break;
-            }
+            uint32_t n_byte = i * n_line * n_block * KLLM_CHUNK; // asked for with earlier tiles
+            p.next = (const char *)p.w + ahead + n_byte;
+            p.n_line = n_byte < group_bytes ? n_line : 0;
+            multiply_group(&p, end - t, type);
         }
     }
 }
@@ -258,7 +270,7 @@ KLLM_INLINE void multiply_quantised(float *y, const void *w, const void *x, uint
                                     struct weight_type type) {
     uint64_t group_bytes =
         align_up((uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
-    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride};
+    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride, 0, NULL};
     if (n_token == 1) {
         multiply_one(p, rows, type);
     } else {

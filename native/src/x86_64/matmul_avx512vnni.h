@@ -16,9 +16,8 @@
 // VPDPBUSD hide its latency. One token takes up to MAX_GROUPS of them.
 enum { TILE_TOKENS = 5, TILE_GROUPS = 2, MAX_GROUPS = 3 };
 
-// How far ahead weights are asked for where reading is the limit of several tokens, in the second
-// cache; the CPU itself does not look into the next page.
-enum { AHEAD_BYTES = 8192 };
+// How far ahead at most a tile of several tokens asks for weights if it is the only one.
+enum { AHEAD_BYTES = 32 * 1024 };
 
 // What differs between the weight types; always a compile-time constant.
 struct weight_type {
@@ -58,6 +57,8 @@ struct tile {
     uint32_t rows;      // from the first row on: what is written
     uint32_t cols;
     uint32_t y_stride;
+    uint32_t n_line;  // lines that several tokens ask for with each block
+    const char *next; // the first of them
 };
 
 // Exact sums of a block, unbiased: s[token][group]. q: the block's activations of the first token.
@@ -128,7 +129,11 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
             acc[t][g] = _mm512_setzero_ps();
         }
     }
+    const char *next = p->next;
     for (uint32_t b = 0; b < n_block; b++) {
+        for (uint32_t i = 0; n_token > 1 && i < p->n_line; i++, next += KLLM_CHUNK) {
+            _mm_prefetch(next, _MM_HINT_T1);
+        }
         uint64_t scales_off = (uint64_t)n_block * type.block_bytes + b * type.scale_bytes;
         __m512i s[TILE_TOKENS][MAX_GROUPS];
         sum_block(s, group, (uint64_t)b * type.block_bytes, p->x + b * KLLM_QK, p, n_token,
@@ -165,47 +170,47 @@ KLLM_INLINE void multiply_one(struct tile p, uint32_t rows, struct weight_type t
     }
 }
 
-// Several tokens: a pair of groups stays in the cache while all tokens pass by.
+// A tile of several tokens by a pair of groups.
+KLLM_INLINE void multiply_pair(const struct tile *p, uint32_t n_token, struct weight_type type) {
+    switch (n_token) {
+    case 2:
+        multiply_tile(p, 2, TILE_GROUPS, type);
+        break;
+    case 3:
+        multiply_tile(p, 3, TILE_GROUPS, type);
+        break;
+    case 4:
+        multiply_tile(p, 4, TILE_GROUPS, type);
+        break;
+    default:
+        multiply_tile(p, TILE_TOKENS, TILE_GROUPS, type);
+        break;
+    }
+}
+
+// Several tokens: a pair of groups stays in the cache while all tokens pass by, in tiles as even as
+// may be. With each block they ask for some lines of what follows, into the second cache: of the
+// next pair, or, since one tile alone is bound by reading, of what lies farther ahead.
 KLLM_INLINE void multiply_many(struct tile p, uint32_t rows, uint32_t n_token,
                                struct weight_type type) {
     const uint8_t *x = p.x;
     float *y = p.y;
-    // Weights are asked for a part with each tile of tokens: the next pair, or, since one tile alone
-    // is bound by reading, too (the keys of attention, say), what lies farther ahead.
-    uint64_t pair_bytes = TILE_GROUPS * p.group_bytes;
-    uint32_t n_part = (n_token + TILE_TOKENS - 1) / TILE_TOKENS;
-    uint64_t part_bytes = align_up((pair_bytes + n_part - 1) / n_part, KLLM_CHUNK);
-    for (uint32_t r = 0; r < rows; r += TILE_GROUPS * KLLM_GROUP) {
+    uint32_t n_tile = (n_token + TILE_TOKENS - 1) / TILE_TOKENS;
+    uint32_t n_block = p.cols / KLLM_QK;
+    uint32_t pair_bytes = (uint32_t)(TILE_GROUPS * p.group_bytes);
+    uint32_t ahead = n_tile > 1 ? pair_bytes : min_u32(2 * pair_bytes, AHEAD_BYTES);
+    uint32_t n_line = (pair_bytes / KLLM_CHUNK + n_tile * n_block - 1) / (n_tile * n_block);
+    for (uint32_t r = 0; r < rows; r += TILE_GROUPS * KLLM_GROUP, p.w += pair_bytes) {
         p.rows = min_u32(TILE_GROUPS * KLLM_GROUP, rows - r);
-        const char *next = (const char *)p.w + (n_part == 1 ? AHEAD_BYTES : pair_bytes);
-        uint32_t n_tile;
-        for (uint32_t t = 0; t < n_token; t += n_tile) {
-            n_tile = min_u32(TILE_TOKENS, n_token - t);
+        for (uint32_t i = 0, t = 0, end; i < n_tile; i++, t = end) {
+            end = (i + 1) * n_token / n_tile;
             p.x = x + t * p.row_bytes;
             p.y = y + (uint64_t)t * p.y_stride + r;
-            for (uint64_t off = 0; off < part_bytes; off += KLLM_CHUNK) {
-                _mm_prefetch(next + off, _MM_HINT_T1);
-            }
-            next += part_bytes;
-            switch (n_tile) {
-            case 1:
-                multiply_tile(&p, 1, TILE_GROUPS, type);
-                break;
-            case 2:
-                multiply_tile(&p, 2, TILE_GROUPS, type);
-                break;
-            case 3:
-                multiply_tile(&p, 3, TILE_GROUPS, type);
-                break;
-            case 4:
-                multiply_tile(&p, 4, TILE_GROUPS, type);
-                break;
-            default:
-                multiply_tile(&p, TILE_TOKENS, TILE_GROUPS, type);
-                break;
-            }
+            uint32_t n_byte = i * n_line * n_block * KLLM_CHUNK; // asked for with earlier tiles
+            p.next = (const char *)p.w + ahead + n_byte;
+            p.n_line = n_byte < pair_bytes ? n_line : 0;
+            multiply_pair(&p, end - t, type);
         }
-        p.w += pair_bytes;
     }
 }
 
@@ -214,7 +219,7 @@ KLLM_INLINE void multiply_quantised(float *y, const void *w, const void *x, uint
                                     struct weight_type type) {
     uint64_t group_bytes =
         align_up((uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
-    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride};
+    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride, 0, NULL};
     if (n_token == 1) {
         multiply_one(p, rows, type);
     } else {

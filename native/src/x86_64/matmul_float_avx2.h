@@ -9,11 +9,11 @@
 // 2 rows x 3 tokens are 12 accumulators of 16 registers; one token takes 4 rows at a time.
 enum { TILE_ROWS = 2, TILE_TOKENS = 3, STREAM_ROWS = 4 };
 
-// How far ahead one token's streams ask for weights, in the second cache: the next page, which the
-// CPU itself does not look into.
-// One line of four is asked for; the CPU follows the streams and brings the others sooner than it
-// could be asked to.
-enum { AHEAD_BYTES = 4096, ASKED_BYTES = 256 };
+// How far ahead weights are asked for, in the second cache: one token at the next page, which the CPU
+// itself does not look into; several at some rows, within bounds.
+// One token asks for one line of four; the CPU follows its long runs and brings the others sooner
+// than it could be asked to.
+enum { AHEAD_BYTES = 4096, MOST_AHEAD_BYTES = 32 * 1024, AHEAD_ROWS = 16, ASKED_BYTES = 256 };
 
 struct matrix {
     float *y;
@@ -22,7 +22,8 @@ struct matrix {
     uint32_t rows;
     uint32_t cols;
     uint32_t y_stride;
-    uint32_t gap; // between the rows of a tile
+    uint32_t gap;   // between the rows of a tile
+    uint32_t ahead; // bytes from what is read to what is asked for
 };
 
 KLLM_INLINE __m256 load_8(const uint8_t *w, uint32_t weight_bytes) {
@@ -67,6 +68,7 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
     uint64_t row_bytes = (uint64_t)p->cols * weight_bytes;
     const float *x = p->x + (uint64_t)t * p->cols;
     uint32_t n_whole = p->cols & ~15u;
+    uint32_t asked_bytes = n_token == 1 ? ASKED_BYTES : 64;
     KLLM_UNROLL
     for (uint32_t i = 0; i < n_row; i++) {
         w[i] = p->w + min_u32(r + i * p->gap, p->rows - 1) * row_bytes;
@@ -83,8 +85,8 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
             KLLM_UNROLL
             for (uint32_t i = 0; i < n_row; i++) {
                 weights[i] = load_8(w[i] + (uint64_t)at * weight_bytes, weight_bytes);
-                if (n_token == 1 && half == 0 && c * weight_bytes % ASKED_BYTES == 0) {
-                    _mm_prefetch((const char *)w[i] + (uint64_t)at * weight_bytes + AHEAD_BYTES,
+                if (t == 0 && half == 0 && c * weight_bytes % asked_bytes == 0) {
+                    _mm_prefetch((const char *)w[i] + (uint64_t)at * weight_bytes + p->ahead,
                                  _MM_HINT_T1);
                 }
             }
@@ -126,7 +128,9 @@ KLLM_INLINE void multiply_tile(const struct matrix *p, uint32_t r, uint32_t t, u
 KLLM_INLINE void multiply_float(float *y, const void *w, const void *x, uint32_t rows,
                                 uint32_t cols, uint32_t n_token, uint32_t y_stride,
                                 uint32_t weight_bytes) {
-    struct matrix p = {y, w, x, rows, cols, y_stride, 1};
+    uint32_t ahead = min_u32(MOST_AHEAD_BYTES, AHEAD_ROWS * cols * weight_bytes);
+    ahead = n_token == 1 ? AHEAD_BYTES : max_u32(AHEAD_BYTES, ahead);
+    struct matrix p = {y, w, x, rows, cols, y_stride, 1, ahead};
     if (n_token == 1) { // memory is the limit, and it gives most to streams that lie far apart
         p.gap = (rows + STREAM_ROWS - 1) / STREAM_ROWS;
         for (uint32_t r = 0; r < p.gap; r++) {

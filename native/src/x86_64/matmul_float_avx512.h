@@ -38,9 +38,9 @@ KLLM_INLINE void multiply_many(const struct matrix *p, uint32_t n_token, uint32_
 KLLM_INLINE void multiply_float(float *y, const void *w, const void *x, uint32_t rows,
                                 uint32_t cols, uint32_t n_token, uint32_t y_stride,
                                 uint32_t weight_bytes) {
-    // One tile of tokens is bound by reading: those of a step, or the heads that share a key.
-    const struct matrix p = {y,    w,        x,         rows,
-                             cols, y_stride, TILE_ROWS, n_token <= TILE_TOKENS ? AHEAD_BYTES : 0};
+    uint32_t ahead = min_u32(MOST_AHEAD_BYTES, TILE_ROWS * TILE_ROWS * cols * weight_bytes);
+    ahead = n_token == 1 ? AHEAD_BYTES : max_u32(AHEAD_BYTES, ahead);
+    const struct matrix p = {y, w, x, rows, cols, y_stride, TILE_ROWS, ahead};
     if (n_token == 1) {
         multiply_one(p, weight_bytes);
     } else if (n_token >= SHORT_TOKENS && cols <= SHORT_COLS && cols % 16 == 0) {

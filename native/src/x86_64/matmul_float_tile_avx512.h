@@ -8,11 +8,11 @@
 // 4 rows x 4 tokens are 16 chains of multiply-adds; one register holds the 16 lanes of an element.
 enum { TILE_ROWS = 4, TILE_TOKENS = 4 };
 
-// How far ahead weights are asked for where reading is the limit, in the second cache: the next
-// page, which the CPU itself does not look into.
+// How far ahead weights are asked for, in the second cache: one token at the next page, which the CPU
+// itself does not look into; several at the rows of the next tile, within bounds.
 // One token asks for one line of four; the CPU follows its long runs and brings the others sooner
 // than it could be asked to.
-enum { AHEAD_BYTES = 4096, ASKED_BYTES = 256 };
+enum { AHEAD_BYTES = 4096, MOST_AHEAD_BYTES = 32 * 1024, ASKED_BYTES = 256 };
 
 struct matrix {
     float *y;
@@ -58,7 +58,7 @@ KLLM_INLINE void sum_rows(__m512 acc[TILE_TOKENS][TILE_ROWS], const struct matri
         for (uint32_t i = 0; i < TILE_ROWS; i++) {
             const uint8_t *at = w[i] + (uint64_t)c * weight_bytes;
             weights[i] = load_16(at, weight_bytes);
-            if (n_token > 1 || c * weight_bytes % ASKED_BYTES == 0) {
+            if (t == 0 && (n_token > 1 || c * weight_bytes % ASKED_BYTES == 0)) {
                 _mm_prefetch((const char *)at + p->ahead, _MM_HINT_T1);
             }
         }
