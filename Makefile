@@ -23,7 +23,7 @@ build/ready: .venv/ready $(NATIVE)
 bench: all ## set up, then the benchmark suite
 	$(PY) -m benches.suite --simd
 
-test: all ## set up, then every test that ends soon (3 min); those whose emulator is missing are skipped
+test: all ## set up, then every test that ends soon (4 min); those whose emulator is missing are skipped
 	-@$(PY) -m qemu.tools
 	$(PYTEST) -m "not long"
 
