@@ -33,7 +33,8 @@ class Verdict:
     """
     What is said of a row: verdict, and the figures it rests on.
 
-    ratios are current / base, above 1 is slower; interval an inference.Interval; p of Mann-Whitney.
+    ratios are current / base, above 1 is slower; interval an inference.Interval; p of
+    Mann-Whitney.
     """
 
     id: str
