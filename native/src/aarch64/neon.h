@@ -29,6 +29,13 @@ KLLM_INLINE struct lanes lanes_load(const float *x) {
     return (struct lanes){{vld1q_f32(x), vld1q_f32(x + 4), vld1q_f32(x + 8), vld1q_f32(x + 12)}};
 }
 
+KLLM_INLINE void lanes_store(float *y, struct lanes a) {
+    KLLM_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        vst1q_f32(y + 4 * i, a.v[i]);
+    }
+}
+
 /// Loads 16 binary16 values as floats.
 KLLM_INLINE struct lanes lanes_load_f16(const uint16_t *x) {
     float16x8_t low = vreinterpretq_f16_u16(vld1q_u16(x));
@@ -53,10 +60,7 @@ KLLM_INLINE float f32_of_f16_neon(const uint16_t *x) {
 KLLM_INLINE struct lanes lanes_fma_tail(struct lanes acc, const float *a, const float *b,
                                         uint32_t n) {
     float lane[16];
-    KLLM_UNROLL
-    for (uint32_t i = 0; i < 4; i++) {
-        vst1q_f32(lane + 4 * i, acc.v[i]);
-    }
+    lanes_store(lane, acc);
     for (uint32_t i = 0; i < n; i++) {
         lane[i] = fma_f32(a[i], b[i], lane[i]);
     }
@@ -89,10 +93,7 @@ KLLM_INLINE float sum_neon(const float *x, uint32_t n) {
     }
     if (i < n) {
         float lane[16];
-        KLLM_UNROLL
-        for (uint32_t j = 0; j < 4; j++) {
-            vst1q_f32(lane + 4 * j, acc.v[j]);
-        }
+        lanes_store(lane, acc);
         for (uint32_t j = 0; i + j < n; j++) {
             lane[j] += x[i + j];
         }

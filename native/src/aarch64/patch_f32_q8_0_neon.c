@@ -3,5 +3,6 @@
 
 void kllm_patch_f32_q8_0_neon(float *y, const void *w, const struct outlier *x, uint32_t rows,
                               uint32_t cols, uint32_t n_token, uint32_t y_stride) {
-    patch_neon(FORMAT_Q8_0, y, w, x, rows, cols, n_token, y_stride, group_bytes_q8_0(cols));
+    patch_neon(FORMAT_Q8_0, y, w, x, rows, cols, n_token, y_stride, KLLM_Q8_BLOCK,
+               KLLM_SCALE_BLOCK);
 }
