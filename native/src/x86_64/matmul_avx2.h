@@ -10,19 +10,18 @@
 #include "../kernels.h"
 #include "../layout.h"
 
-// Groups of a tile: one token takes 1 or 2 of them, several tokens 1.
-enum { TILE_TOKENS = 4, TILE_GROUPS = 2 };
+// A tile is 3 groups of rows times one token, or one group times up to 4 tokens.
+enum { TILE_TOKENS = 4, TILE_GROUPS = 3 };
 
-// How far ahead weights are asked for, in the second cache, by one token and at most by one tile of
-// several; the CPU itself does not look into the next page.
-enum { ONE_AHEAD_BYTES = 16 * 1024, AHEAD_BYTES = 32 * 1024 };
+// How far ahead weights are asked for, in the second cache, by one token for nibbles and at most by one
+// tile of several. Bytes take so little time that the CPU itself looks far enough ahead.
+enum { ONE_AHEAD_BYTES = 8 * 1024, AHEAD_BYTES = 32 * 1024 };
 
 // What differs between the weight types; always a compile-time constant.
 struct weight_type {
     uint32_t block_bytes; // quants of a block of a group
     uint32_t scale_bytes; // scales of a block of a group
     uint32_t shift;       // log2 of what is added to each weight to make it unsigned; 0 for none
-    uint32_t one_groups;  // groups that one token takes at a time
 };
 
 // The part of a matrix that one tile multiplies.
@@ -35,6 +34,7 @@ struct tile {
     uint32_t rows;      // from the first row on: what is written
     uint32_t cols;
     uint32_t y_stride;
+    uint32_t gap;     // groups between those of a tile
     uint32_t n_line;  // lines that several tokens ask for with each block
     const char *next; // the first of them
 };
@@ -108,9 +108,6 @@ KLLM_INLINE void block_sums_q8(__m256i s[][2], const uint8_t *block, const uint8
         __m256i w[2] = {load_bytes(block + j * KLLM_CHUNK),
                         load_bytes(block + j * KLLM_CHUNK + 32)};
         __m256i magnitude[2] = {_mm256_abs_epi8(w[0]), _mm256_abs_epi8(w[1])};
-        if (n_token == 1) {
-            _mm_prefetch((const char *)block + j * KLLM_CHUNK + ONE_AHEAD_BYTES, _MM_HINT_T1);
-        }
         KLLM_UNROLL
         for (uint32_t t = 0; t < n_token; t++) {
             __m256i x = broadcast(q + t * row_bytes + j * 4);
@@ -175,7 +172,7 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     }
     KLLM_UNROLL
     for (uint32_t g = 0; g < n_group; g++) {
-        group[g] = p->w + min_u32(g, last) * p->group_bytes;
+        group[g] = p->w + min_u32(g * p->gap, last) * p->group_bytes;
     }
     const char *next = p->next;
     for (uint32_t b = 0; b < n_block; b++) {
@@ -195,7 +192,7 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
             } else {
                 block_sums_q4(s, block, q, p->row_bytes, n_token);
             }
-            if (n_token == 1) {
+            if (n_token == 1 && type.block_bytes == KLLM_Q4_BLOCK) {
                 _mm_prefetch((const char *)scales + ONE_AHEAD_BYTES, _MM_HINT_T1);
             }
             add_block(acc + g, s, scales, d, p->cols / 8, p->row_bytes, n_token, 0, type);
@@ -205,7 +202,7 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     KLLM_UNROLL
     for (uint32_t i = 0; i < n_group + n_token - 1; i++) {
         uint32_t t = n_group == 1 ? i : 0;
-        uint32_t first = (i - t) * KLLM_GROUP;
+        uint32_t first = (i - t) * p->gap * KLLM_GROUP;
         if (first < p->rows) {
             store_rows(p->y + (uint64_t)t * p->y_stride + first, acc[i],
                        min_u32(p->rows - first, KLLM_GROUP));
@@ -213,14 +210,15 @@ KLLM_INLINE void multiply_tile(const struct tile *p, uint32_t n_token, uint32_t 
     }
 }
 
-// One token: reading is the limit. Weights are one long run, on which the next matrix follows: its
-// start is asked for before its inputs are there.
+// One token: reading is the limit, and memory gives most to three runs that lie far apart.
 KLLM_INLINE void multiply_one(struct tile p, uint32_t rows, struct weight_type type) {
-    for (uint32_t r = 0; r < rows; r += type.one_groups * KLLM_GROUP) {
-        p.rows = min_u32(type.one_groups * KLLM_GROUP, rows - r);
-        multiply_tile(&p, 1, type.one_groups, type);
-        p.w += type.one_groups * p.group_bytes;
-        p.y += type.one_groups * KLLM_GROUP;
+    uint32_t n_group = (rows + KLLM_GROUP - 1) / KLLM_GROUP;
+    p.gap = (n_group + TILE_GROUPS - 1) / TILE_GROUPS;
+    for (uint32_t g = 0; g < p.gap; g++) {
+        p.rows = rows - g * KLLM_GROUP;
+        multiply_tile(&p, 1, TILE_GROUPS, type);
+        p.w += p.group_bytes;
+        p.y += KLLM_GROUP;
     }
 }
 
@@ -270,7 +268,7 @@ KLLM_INLINE void multiply_quantised(float *y, const void *w, const void *x, uint
                                     struct weight_type type) {
     uint64_t group_bytes =
         align_up((uint64_t)(cols / KLLM_QK) * (type.block_bytes + type.scale_bytes), KLLM_ALIGN);
-    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride, 0, NULL};
+    struct tile p = {y, w, x, group_bytes, q8_bytes(cols), rows, cols, y_stride, 1, 0, NULL};
     if (n_token == 1) {
         multiply_one(p, rows, type);
     } else {
