@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inputs of matrices, made ready once for all their rows, and the product.
 #include "layout.h"
+#include "parts.h"
 #include "pass.h"
 
-// A product is made in parts, so that the outliers find weights and results in the second cache.
-// One token is bound by reading, which long runs serve best; many tokens share a part of weights.
+// A product is made in parts, so that the outliers find weights and results in a cache: PART_BYTES_ONE
+// for one token; many tokens share a part of weights.
 enum part {
-    PART_BYTES_ONE = 512 * 1024,
     PART_BYTES_MANY = 128 * 1024,
     PART_TOKENS = 120, // whole tiles of 2 to 6, 8
 };
@@ -172,8 +172,8 @@ void kllm_multiply(const struct pass *p, float *y, uint32_t y_stride, const stru
     struct multiplier k = multiplier_of(p, w->dtype);
     uint64_t group_bytes = kllm_tensor_bytes(w->dtype, KLLM_GROUP, w->cols);
     uint32_t part_bytes = in.n_token == 1 ? PART_BYTES_ONE : PART_BYTES_MANY;
-    // Whole tiles of 1 to 4 groups: a part that ends within one would repeat work.
-    uint32_t step = (uint32_t)(4 + part_bytes / group_bytes) / 4 * 4 * KLLM_GROUP;
+    uint32_t n_group = (uint32_t)(part_bytes / group_bytes) / PART_GROUPS * PART_GROUPS;
+    uint32_t step = (n_group + PART_GROUPS) * KLLM_GROUP;
     const uint8_t *data = tensor_data(p->m, w);
     const float *b = bias == NULL ? NULL : f32_of(p, bias);
     for (uint32_t r = rows.begin; r < rows.end; r += step) {
