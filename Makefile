@@ -1,6 +1,6 @@
 # The one entry point: `make help` lists the verbs.
 PY := .venv/bin/python
-PYTEST := $(PY) -m pytest -n auto -rs
+PYTEST := $(PY) -m pytest -n auto -rs $(PYTEST_OPTIONS)
 NATIVE := $(shell find native -name '*.[ch]' -o -name '*.def' -o -path 'native/*.py')
 
 C_FILES := $(shell find native qemu tests benches -name '*.[ch]')
