@@ -35,7 +35,9 @@ def parser():
     )  # fmt: skip
     what = p.add_argument_group("what to measure")
     what.add_argument("--simd", action="store_true", help="the best code beside the portable one")
-    what.add_argument("--only", nargs="+", default=[], metavar="ROW", help="rows or patterns")
+    what.add_argument(
+        "--only", nargs="+", action="extend", default=[], metavar="ROW", help="rows or patterns"
+    )
     what.add_argument("--model", default="", help="also this model: a path or a pulled name")
     what.add_argument("--full", action="store_true", help="every size in every type of weights")
     what.add_argument("--file", action="append", default=[], help="benchmarks of your own")

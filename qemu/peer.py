@@ -146,11 +146,11 @@ def main():
     )
     parser.add_argument("--cpu", choices=ARCHITECTURES, default="cortex-a53")
     parser.add_argument("--model", default="smollm2-135m", help="GGUF file or pulled name")
-    parser.add_argument("--only", nargs="+", choices=("q4_0", "q8_0"), default=["q4_0", "q8_0"])
+    parser.add_argument("--only", nargs="+", action="extend", choices=("q4_0", "q8_0"))
     args = parser.parse_args()
     tools.require("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++", "qemu-aarch64", "cmake")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    paths = {dtype: variant(resolve(args.model), dtype) for dtype in args.only}
+    paths = {dtype: variant(resolve(args.model), dtype) for dtype in args.only or ("q4_0", "q8_0")}
     print(f"{args.cpu}, million instructions a token; a prompt has {N_PROMPT} tokens")
     print(f"{'':17}{'kernel-llm':>12}{'llama.cpp':>12}{'ratio':>8}")
     for dtype, path in paths.items():

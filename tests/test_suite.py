@@ -45,6 +45,13 @@ def test_suite_prints_the_table_and_keeps_the_results(capsys, tmp_path):
     assert run.fingerprint["timer_step_ns"] > 0 and run.clock == "wall"
 
 
+def test_rows_may_be_named_by_more_than_one_only(capsys):
+    status, out, _ = call(capsys, "--list", "--only", "arena", "--only", "dot/f32/384")
+    keys = {line.split()[0] for line in out.splitlines()}
+    assert status == 0 and {"arena/1024", "dot/f32/384"} <= keys
+    assert not any(key.startswith("matvec") for key in keys)
+
+
 def test_suite_json_is_the_result_file(capsys, tmp_path):
     status, out, _ = call(capsys, *FAST, "--only", "arena", "--json", "--out", tmp_path / "a.json")
     assert status == 0 and out == (tmp_path / "a.json").read_text()

@@ -43,7 +43,9 @@ def parser():
         prog="python -m benches.peers", description=__doc__.strip().split("\n\n")[0],
         epilog="Exit status: 0, 2 for wrong usage, 130 if interrupted. Targets do not change it.",
     )  # fmt: skip
-    p.add_argument("--only", nargs="+", default=[], metavar="ROW", help="rows or patterns")
+    p.add_argument(
+        "--only", nargs="+", action="extend", default=[], metavar="ROW", help="rows or patterns"
+    )
     p.add_argument("--list", action="store_true", help="name the rows and stop")
     p.add_argument("--model", default=MODEL, help=f"GGUF file or pulled name ({MODEL})")
     p.add_argument("--text", help="file to tokenize; Python's own help texts by default")
