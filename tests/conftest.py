@@ -17,9 +17,12 @@ SEED = int(os.environ.get("SEED", "20240229"))
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
-# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+# What a shell starts in the background ignores Ctrl-C, what nohup starts that the terminal goes
+# away, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Files whose tests build the same programs under build/.
 BUILDERS = {"test_aarch64", "test_images", "test_kernels", "test_mix", "test_port"}
